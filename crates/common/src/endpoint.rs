@@ -1,0 +1,97 @@
+//! Where the two ends meet when nobody says where: per user, so that nobody else can read, squat or break it.
+
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+use nix::unistd::geteuid;
+
+use crate::{Args, Context, Endpoint, Error, Result};
+
+/// A kernel name of this length leaves room for the name of its lock file (NAME_MAX is 255).
+const MAX_NAME: usize = 200;
+
+/// What `--endpoint` said, checked, or the default.
+pub(crate) fn of(args: &Args) -> Result<String> {
+    let name = args.technique.name;
+    let uid = geteuid();
+    let Some(text) = args.endpoint.clone() else {
+        return Ok(match args.technique.endpoint {
+            Endpoint::Path | Endpoint::Pid => runtime_dir()?.join(name).display().to_string(),
+            Endpoint::Name => format!("/ipc-lab-{uid}-{name}"),
+            // Below the ephemeral ports, one for each user.
+            Endpoint::Address => format!("127.0.0.1:{}", 20_000 + uid.as_raw() % 10_000),
+            Endpoint::Key => format!("{:#x}", 0x1bc0_0000 | (uid.as_raw() & 0xffff)),
+            Endpoint::Inherited => String::new(),
+        });
+    };
+    let refuse = |why: &str| Err(Error::Usage(format!("--endpoint {text:?}: {why}")));
+    match args.technique.endpoint {
+        Endpoint::Name => {
+            let rest = text.strip_prefix('/').unwrap_or("/");
+            if rest.is_empty() || rest.contains(['/', '\0']) || rest.starts_with('.') || rest.len() > MAX_NAME {
+                return refuse("a name is one slash and up to 200 characters without another");
+            }
+        }
+        Endpoint::Path | Endpoint::Pid => {
+            if Path::new(&text).file_name().is_none() || text.ends_with('/') {
+                return refuse("the path of a file is needed");
+            }
+        }
+        Endpoint::Key => {
+            if text.strip_prefix("0x").and_then(|hex| u32::from_str_radix(hex, 16).ok()).is_none_or(|key| key == 0) {
+                return refuse("a key is 0x and up to eight hexadecimal digits, not 0");
+            }
+        }
+        Endpoint::Inherited => {
+            if text != "-" {
+                return refuse("only - is possible");
+            }
+        }
+        Endpoint::Address => {}
+    }
+    Ok(text)
+}
+
+/// The file that the two ends lock (see `rendezvous.rs`): beside a path, in the runtime folder for a name.
+pub(crate) fn lock_file(args: &Args) -> Result<PathBuf> {
+    let endpoint = of(args)?;
+    Ok(match args.technique.endpoint {
+        Endpoint::Path | Endpoint::Pid => PathBuf::from(format!("{endpoint}.lock")),
+        _ => runtime_dir()?.join(format!("{}.{}.lock", args.technique.name, endpoint.trim_start_matches('/'))),
+    })
+}
+
+/// `$XDG_RUNTIME_DIR/ipc-lab`, else `/tmp/ipc-lab-UID`; it need not exist.
+pub(crate) fn runtime_dir() -> Result<PathBuf> {
+    match env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from) {
+        Some(base) if base.is_absolute() => Ok(base.join("ipc-lab")),
+        _ => Ok(PathBuf::from(format!("/tmp/ipc-lab-{}", geteuid()))),
+    }
+}
+
+/// Makes the runtime folder where it is missing, and refuses one that others could tamper with.
+pub(crate) fn make_runtime_dir() -> Result<()> {
+    let dir = runtime_dir()?;
+    match fs::DirBuilder::new().mode(0o700).create(&dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(error).doing(format!("mkdir {}", dir.display()));
+        }
+        _ => {}
+    }
+    // Never through a link: in /tmp anybody may have put one there.
+    let meta = fs::symlink_metadata(&dir).doing(format!("stat {}", dir.display()))?;
+    if !meta.is_dir() || meta.uid() != geteuid().as_raw() || meta.mode() & 0o077 != 0 {
+        return Err(io::Error::from_raw_os_error(libc::EPERM))
+            .doing(format!("runtime folder {}", dir.display()))
+            .map_err(|error| error.with_hint("it must be a folder of yours with mode 0700; set XDG_RUNTIME_DIR"));
+    }
+    Ok(())
+}
+
+/// Removes the runtime folder once nobody uses it.
+pub(crate) fn remove_runtime_dir_if_empty() {
+    if let Ok(dir) = runtime_dir() {
+        let _ = fs::remove_dir(dir); // ENOTEMPTY: another pair is at work.
+    }
+}

@@ -1,0 +1,132 @@
+//! Messages over a byte stream: a length of four bytes, the most significant first, then so many bytes. The
+//! length 0xffffffff is the end.
+
+use std::io::{self, IoSlice, Read, Write};
+
+use crate::{Error, Link, Receiver, Result, Sender};
+
+/// Bytes in the longest message of a stream: what a receiver is willing to hold in memory.
+pub const MAX_FRAME: usize = 16 << 20;
+
+const END: u32 = u32::MAX;
+const HEADER: usize = size_of::<u32>();
+/// What a pipe holds, twice; larger messages make the buffer grow.
+const BUFFER: usize = 128 << 10;
+
+/// The sending end of any byte stream.
+pub struct FrameWriter<W> {
+    // Dropped first: a channel is closed before its endpoint is removed.
+    stream: W,
+    link: Link,
+}
+
+impl<W: Write> FrameWriter<W> {
+    /// Frames messages into `stream`, which must not buffer.
+    pub fn new(link: Link, stream: W) -> Self {
+        FrameWriter { stream, link }
+    }
+
+    fn write(&mut self, header: u32, payload: &[u8]) -> Result<()> {
+        let header = header.to_be_bytes();
+        let mut slices = [IoSlice::new(&header), IoSlice::new(payload)];
+        let mut rest = &mut slices[..];
+        // One writev(2) for both parts, unless the kernel takes less than all of it.
+        while !rest.is_empty() {
+            let len = self.link.wait("write", || match self.stream.write_vectored(rest) {
+                Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+                other => other,
+            })?;
+            IoSlice::advance_slices(&mut rest, len);
+        }
+        Ok(())
+    }
+}
+
+impl<W: Write> Sender for FrameWriter<W> {
+    fn send(&mut self, message: &[u8]) -> Result<()> {
+        if message.len() > MAX_FRAME {
+            return Err(Error::too_long(message.len(), MAX_FRAME));
+        }
+        self.write(message.len() as u32, message)
+    }
+
+    fn finish(mut self) -> Result<()> {
+        self.write(END, &[])
+    }
+}
+
+/// The receiving end of any byte stream. One read(2) may bring many messages.
+pub struct FrameReader<R, F> {
+    stream: Stream<R, F>,
+    buffer: Vec<u8>,
+    /// `buffer[start..end]` has been read and not yet returned.
+    start: usize,
+    end: usize,
+    finished: bool,
+    link: Link,
+}
+
+enum Stream<R, F> {
+    /// Opening may block until the sender comes, so it happens at the first `recv`.
+    Closed(F),
+    Open(R),
+}
+
+impl<R: Read, F: FnMut() -> io::Result<R>> FrameReader<R, F> {
+    /// Takes messages out of the stream that `open` opens.
+    pub fn new(link: Link, open: F) -> Self {
+        FrameReader { stream: Stream::Closed(open), buffer: vec![0; BUFFER], start: 0, end: 0, finished: false, link }
+    }
+
+    /// Reads until at least `need` bytes stand at `start`.
+    fn fill(&mut self, need: usize) -> Result<()> {
+        while self.end - self.start < need {
+            if self.start == self.end {
+                (self.start, self.end) = (0, 0);
+            } else if self.start + need > self.buffer.len() {
+                self.buffer.copy_within(self.start..self.end, 0);
+                (self.start, self.end) = (0, self.end - self.start);
+            }
+            if need > self.buffer.len() {
+                self.buffer.resize(need, 0);
+            }
+            let len = match &mut self.stream {
+                Stream::Open(stream) => self.link.wait("read", || stream.read(&mut self.buffer[self.end..]))?,
+                Stream::Closed(open) => {
+                    self.stream = Stream::Open(self.link.wait("open", open)?);
+                    continue;
+                }
+            };
+            if len == 0 {
+                return Err(self.link.gone("read", None));
+            }
+            self.end += len;
+        }
+        Ok(())
+    }
+}
+
+impl<R: Read, F: FnMut() -> io::Result<R>> Receiver for FrameReader<R, F> {
+    fn recv(&mut self) -> Result<Option<&[u8]>> {
+        if self.finished {
+            return Ok(None);
+        }
+        self.fill(HEADER)?;
+        let mut header = [0; HEADER];
+        header.copy_from_slice(&self.buffer[self.start..][..HEADER]);
+        let header = u32::from_be_bytes(header);
+        if header == END {
+            self.finished = true;
+            return Ok(None);
+        }
+        // Never trust a length that comes from outside.
+        let len = header as usize;
+        if len > MAX_FRAME {
+            return Err(Error::too_long(len, MAX_FRAME).with_hint("announced by the sender"));
+        }
+        self.fill(HEADER + len)?;
+        let message = self.start + HEADER..self.start + HEADER + len;
+        self.start = message.end;
+        Ok(Some(&self.buffer[message]))
+    }
+}

@@ -1,0 +1,46 @@
+//! SIGINT, SIGTERM and SIGHUP end a program at once, at whatever moment they come, and leave nothing behind.
+//!
+//! A handler could do almost nothing safely (signal-safety(7)), and a flag that it sets would be missed by
+//! a wait that begins just after the flag was checked. So the three signals are blocked in every thread and
+//! one thread takes them with sigwait(3): an ordinary thread, which may do anything.
+#![expect(unsafe_code, reason = "sigaction(2) has no safe wrapper that only asks")]
+
+use std::mem::MaybeUninit;
+use std::{io, process, ptr, thread};
+
+use nix::sys::signal::{SigSet, Signal};
+
+use crate::cleanup;
+use crate::{Context, Result};
+
+/// Starts the thread. Call it before any other thread starts, for threads inherit the signal mask.
+pub(crate) fn end_cleanly_on_signals(program: String, quiet: bool) -> Result<()> {
+    let mut signals = SigSet::empty();
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        // nohup(1) and a script's `&` start programs with a signal ignored, and mean it.
+        if !is_ignored(signal).doing("sigaction")? {
+            signals.add(signal);
+        }
+    }
+    signals.thread_block().doing("pthread_sigmask")?;
+    let wait = move || {
+        let Ok(signal) = signals.wait() else { return };
+        cleanup::undo_all_for_good();
+        if !quiet {
+            crate::program::complain(&program, &format!("ended by {signal}"));
+        }
+        process::exit(128 + signal as i32);
+    };
+    thread::Builder::new().name("signals".into()).spawn(wait).doing("starting a thread")?;
+    Ok(())
+}
+
+fn is_ignored(signal: Signal) -> io::Result<bool> {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: a null new action changes nothing, and `action` has room for the old one.
+    match unsafe { libc::sigaction(signal as i32, ptr::null(), action.as_mut_ptr()) } {
+        // SAFETY: zeroed is a valid sigaction, and the call has filled it in.
+        0 => Ok(unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

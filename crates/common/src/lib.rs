@@ -1,0 +1,39 @@
+//! What every technique in this workspace shares: the contract of a channel ([`Sender`], [`Receiver`],
+//! [`Technique`]), the command line, the rendezvous of the two ends, waiting, errors and cleaning up.
+//!
+//! No mechanism for talking to another process lives here; those are the crates beside this one. A
+//! program is [`program`] around a loop; a technique's `lib.rs` is a [`Link`] around its mechanism:
+//!
+//! ```text
+//! program     loops         Input ──▶ Sender::send ─────────▶ Receiver::recv ──▶ Output
+//! contract    sends                   FrameWriter + Link      FrameReader + Link
+//! mechanism   writes/reads            write(2) ──▶ the kernel's object ──▶ read(2)
+//! ```
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("ipc-lab shows the mechanisms of Linux and builds on Linux only");
+
+mod args;
+mod cleanup;
+mod contract;
+mod endpoint;
+mod error;
+mod family;
+mod frame;
+mod input;
+mod interrupt;
+mod link;
+mod output;
+mod program;
+mod rendezvous;
+mod watch;
+
+pub use args::{Args, Extra};
+pub use contract::{Carries, Chapter, Delivery, Endpoint, Notices, Reach, Receiver, Role, Sender, Technique, WhenFull};
+pub use error::{Context, Error, Result};
+pub use family::Child;
+pub use frame::{FrameReader, FrameWriter, MAX_FRAME};
+pub use input::Input;
+pub use link::Link;
+pub use output::Output;
+pub use program::program;

@@ -1,0 +1,223 @@
+//! One end's tie to the other: the rendezvous, and waits that end when the peer dies or time is up.
+
+use std::io;
+
+use nix::sys::inotify::Inotify;
+
+use crate::cleanup::Cleanup;
+use crate::endpoint;
+use crate::error::reason;
+use crate::rendezvous::{Attachment, Claim, folder_of, inotify, wait_for_exit, watch};
+use crate::watch::{Cause, Watch};
+use crate::{Args, Context, Error, Result, Role};
+
+/// What a technique's sender or receiver waits through. It lives as long as the conversation; dropping a
+/// receiver's link removes the endpoint.
+pub struct Link {
+    watch: Watch,
+    hold: Hold,
+    args: Args,
+    endpoint: String,
+}
+
+enum Hold {
+    /// The kernel tells of the peer's death, and nobody needs to be found.
+    Nothing,
+    Receiver { _claim: Claim },
+    Sender(Attachment),
+}
+
+impl Link {
+    /// For mechanisms that find and watch their peer themselves (an inherited pipe, a TCP connection).
+    ///
+    /// # Errors
+    /// [`Error::System`] where a thread cannot be started.
+    pub fn bare(args: &Args) -> Result<Link> {
+        let watch = Watch::new(args.timeout).doing("starting a thread")?;
+        Ok(Link { watch, hold: Hold::Nothing, args: args.clone(), endpoint: args.endpoint()? })
+    }
+
+    /// The receiver's end: owns the endpoint, creates its objects with `create` and says that it is ready.
+    ///
+    /// `create` must fail with `EEXIST` rather than use what exists already, and must not block. `remove`
+    /// removes the objects by name, refusing what is not of the right kind or not this user's; it runs when
+    /// the link is dropped, when a signal ends the program, and before `create` where a killed run left
+    /// something.
+    ///
+    /// # Errors
+    /// [`Error::System`] where another receiver has the endpoint, or something else exists there.
+    pub fn claim<T>(
+        args: &Args,
+        create: impl Fn() -> io::Result<T>,
+        remove: impl Fn() -> io::Result<()> + Send + 'static,
+    ) -> Result<(Link, T)> {
+        let mut link = Link::bare(args)?;
+        let path = endpoint::lock_file(args)?;
+        if path.starts_with(endpoint::runtime_dir()?) {
+            endpoint::make_runtime_dir()?;
+        }
+        let mut claim = Claim::take(&path).doing(format!("lock {}", path.display())).map_err(explain)?;
+        // Ours to replace: what a dead owner of this lock file left, and names that only we ever use.
+        if claim.stale || args.endpoint.is_none() {
+            match remove() {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(error).doing(format!("remove {}", link.endpoint)).map_err(explain);
+                }
+                _ => {}
+            }
+        }
+        let undo = move || drop(remove());
+        let (made, object) =
+            Cleanup::create(|| Ok((create()?, undo))).doing(format!("create {}", link.endpoint)).map_err(explain)?;
+        claim.keep(object);
+        let death = claim.sender_death(&path).doing("inotify")?;
+        claim.ready().doing(format!("lock {}", path.display()))?;
+        link.watch.peer(death).doing("starting a thread")?;
+        link.hold = Hold::Receiver { _claim: claim };
+        args.ready(&link.endpoint);
+        Ok((link, made))
+    }
+
+    /// The sender's end: waits until a receiver is ready.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] where none came in time.
+    pub fn attach(args: &Args) -> Result<Link> {
+        let mut link = Link::bare(args)?;
+        let path = endpoint::lock_file(args)?;
+        let in_runtime_dir = path.starts_with(endpoint::runtime_dir()?);
+        let folder = folder_of(&path);
+        let mut changes: Option<Inotify> = None;
+        let attachment = loop {
+            if let Some(attachment) =
+                Attachment::try_new(&path).doing(format!("lock {}", path.display())).map_err(explain)?
+            {
+                break attachment;
+            }
+            match &changes {
+                Some(changes) => {
+                    link.wait("no receiver came to", || Ok(changes.read_events()?))?;
+                }
+                None => args.narrate(&format!("waiting for a receiver at {}", link.endpoint)),
+            }
+            // Watch first, look second: what comes in between is seen by one or the other.
+            let inotify = match changes.take() {
+                Some(inotify) => inotify,
+                None => inotify().doing("inotify").map_err(explain)?,
+            };
+            if in_runtime_dir {
+                endpoint::make_runtime_dir()?;
+            }
+            watch(&inotify, &folder).doing(format!("watch {}", folder.display()))?;
+            changes = Some(inotify);
+        };
+        let receiver = attachment.receiver.try_clone().doing("dup")?;
+        link.watch.peer(move || wait_for_exit(&receiver)).doing("starting a thread")?;
+        link.hold = Hold::Sender(attachment);
+        Ok(link)
+    }
+
+    /// The endpoint, as a person writes it.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// The process at the other end, for the sender that has attached to it.
+    pub fn receiver_pid(&self) -> Option<i32> {
+        match &self.hold {
+            Hold::Sender(attachment) => Some(attachment.pid),
+            _ => None,
+        }
+    }
+
+    /// What else it takes to end a wait, for a library that hides EINTR. It may run more than once, in
+    /// another thread.
+    pub fn on_stop(&self, action: impl Fn() + Send + Sync + 'static) {
+        self.watch.on_stop(action);
+    }
+
+    /// Runs one blocking call of a mechanism, again after each interruption, until it succeeds, fails, the
+    /// peer is gone or time is up. `call` names it for the error.
+    ///
+    /// A receiver is told of its sender's death only by a call that began after the death and found
+    /// nothing: what a dead sender handed over is never lost.
+    ///
+    /// # Errors
+    /// [`Error::PeerGone`], [`Error::TimedOut`], and [`Error::System`] for what the call itself says.
+    #[inline]
+    pub fn wait<T>(&self, call: &str, mut op: impl FnMut() -> io::Result<T>) -> Result<T> {
+        self.watch.begin_wait();
+        let result = loop {
+            let cause = self.watch.cause();
+            if self.args.role == Role::Sender && cause == Some(Cause::PeerGone) {
+                break Err(self.gone(call, None));
+            }
+            match op() {
+                Ok(value) => break Ok(value),
+                Err(error) if is_interruption(&error) => match cause {
+                    Some(cause) => break Err(self.stopped(call, cause)),
+                    None => continue,
+                },
+                Err(error) => break Err(self.failed(call, error)),
+            }
+        };
+        self.watch.end_wait();
+        result
+    }
+
+    /// The error for an end of the conversation that was not announced.
+    pub fn gone(&self, call: &str, error: Option<&io::Error>) -> Error {
+        let why = error.map_or(String::new(), |error| format!("{}: ", reason(error)));
+        let what = match self.args.role {
+            Role::Sender => "the receiver ended before it had taken everything",
+            Role::Receiver => "the sender ended without finishing",
+        };
+        Error::PeerGone(format!("{}{why}{what}", self.place(call)))
+    }
+
+    #[cold]
+    fn stopped(&self, call: &str, cause: Cause) -> Error {
+        match (cause, self.args.timeout) {
+            (Cause::TimedOut, Some(after)) => Error::TimedOut { doing: format!("{call} {}", self.endpoint), after },
+            _ => self.gone(call, None),
+        }
+    }
+
+    #[cold]
+    fn failed(&self, call: &str, error: io::Error) -> Error {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        match error.kind() {
+            BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof => self.gone(call, Some(&error)),
+            _ => Error::System { doing: format!("{call} {}", self.endpoint), source: error, hint: None },
+        }
+    }
+
+    fn place(&self, call: &str) -> String {
+        if self.endpoint.is_empty() { format!("{call}: ") } else { format!("{call} {}: ", self.endpoint) }
+    }
+}
+
+fn is_interruption(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
+}
+
+/// What to do about the errors that a beginner meets first.
+fn explain(error: Error) -> Error {
+    let Error::System { source, .. } = &error else { return error };
+    let hint = match source.raw_os_error() {
+        Some(libc::EADDRINUSE) => "another receiver is serving it; choose another --endpoint",
+        Some(libc::EEXIST) => "it is not of our making; remove it or choose another --endpoint",
+        Some(libc::EPERM | libc::ELOOP) => "it is not this user's own; choose another --endpoint",
+        Some(libc::ENOENT | libc::ENOTDIR) => "the folder does not exist",
+        Some(libc::EMFILE) => "too many are open; see ulimit -n and /proc/sys/fs/inotify",
+        _ => return error,
+    };
+    error.with_hint(hint)
+}
+
+impl Args {
+    /// Says that senders may come. It is printed even with `--quiet`'s narration off only by programs.
+    pub fn ready(&self, endpoint: &str) {
+        self.narrate(&format!("ready {endpoint}"));
+    }
+}

@@ -1,0 +1,52 @@
+//! What surrounds every program's loop: the command line, signals, the error line and the exit code.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::OnceLock;
+
+use nix::sys::stat::{Mode, umask};
+
+use crate::args::Parsed;
+use crate::{Args, Error, Result, Role, Technique, interrupt};
+
+/// The mask that the program was started with; what `--output` makes is the user's own file and obeys it.
+pub(crate) static USERS_UMASK: OnceLock<Mode> = OnceLock::new();
+
+/// Runs one end of a technique as a program: `body` is its loop.
+///
+/// Exit codes: 0 done, 1 the system refused, 2 usage, 3 the peer is gone, 4 timed out, 5 message too long,
+/// 77 not supported on this machine, 128+n ended by signal n.
+pub fn program(technique: &'static Technique, role: Role, body: impl FnOnce(&Args) -> Result<()>) -> ExitCode {
+    let name = format!("{}-{role}", technique.name);
+    match run(technique, role, body) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if !matches!(error, Error::OutputClosed) {
+                complain(&name, &error.to_string());
+            }
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(technique: &'static Technique, role: Role, body: impl FnOnce(&Args) -> Result<()>) -> Result<()> {
+    let args = match Args::parse(technique, role, std::env::args_os())? {
+        Parsed::Run(args) => args,
+        Parsed::Print(text) => {
+            // Nobody reads it? Then nothing is lost.
+            let _ = io::stdout().lock().write_all(text.as_bytes());
+            return Ok(());
+        }
+    };
+    // Modes are given explicitly; a mask of the user's must not take away what both ends need.
+    let _ = USERS_UMASK.set(umask(Mode::from_bits_truncate(0o077)));
+    interrupt::end_cleanly_on_signals(args.program(), args.quiet)?;
+    body(&args)
+}
+
+/// One line on standard error. A line that cannot be written is no reason to fail.
+pub(crate) fn complain(program: &str, text: &str) {
+    // One write, so that the lines of both ends do not mix.
+    let line = format!("{program}: {}\n", text.replace('\n', " "));
+    let _ = io::stderr().lock().write_all(line.as_bytes());
+}

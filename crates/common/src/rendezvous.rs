@@ -1,0 +1,271 @@
+//! How the two ends find each other, and learn of each other's death: one lock file for each endpoint.
+//!
+//! The receiver owns the file and three of its bytes carry meaning, not by what is written there but by
+//! who has locked them (fcntl(2), `F_SETLK`). The kernel drops a lock when its holder dies, however that
+//! comes about, so a lock can never be stale the way a pid in a file can:
+//!
+//! | byte | locked by | says |
+//! |---|---|---|
+//! | 0 | the receiver | this endpoint has an owner |
+//! | 1 | the receiver | everything that a sender needs is there |
+//! | 2 | the sender | this receiver is taken |
+//!
+//! `F_GETLK` tells the holder's pid, and a pidfd of it (pidfd_open(2)) becomes readable when it ends. What
+//! is written into the file is for people, and wakes those who wait for it by inotify(7).
+//!
+//! These are process-associated locks. They suit here for the very property that makes them notorious: a
+//! forked child does not share them. The other one, that closing any descriptor of the file drops all of
+//! them, is why the file is opened once.
+#![expect(unsafe_code, reason = "pidfd_open(2) has no safe wrapper")]
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::unistd::geteuid;
+
+use crate::cleanup::Cleanup;
+use crate::endpoint;
+
+#[derive(Clone, Copy)]
+enum Byte {
+    Owner = 0,
+    Ready = 1,
+    Sender = 2,
+}
+
+/// A receiver's hold on its endpoint.
+pub(crate) struct Claim {
+    // Dropped in this order: while the objects and the lock file are removed, the locks are still held.
+    objects: Vec<Cleanup>,
+    _lock: Cleanup,
+    file: LockFile,
+    /// The last owner died without removing what it had made.
+    pub(crate) stale: bool,
+}
+
+impl Claim {
+    /// Takes the endpoint whose lock file is at `path`.
+    ///
+    /// # Errors
+    /// `EADDRINUSE` where a living receiver has it; `EPERM` where another user made the file.
+    pub(crate) fn take(path: &Path) -> io::Result<Claim> {
+        let at = path.to_owned();
+        let undo = move || {
+            let _ = fs::remove_file(at);
+            endpoint::remove_runtime_dir_if_empty();
+        };
+        let ((file, stale), lock) = Cleanup::create(|| Ok((own(path)?, undo)))?;
+        Ok(Claim { objects: Vec::new(), _lock: lock, file, stale })
+    }
+
+    /// Keeps what undoes the creation of an object for as long as this claim lives.
+    pub(crate) fn keep(&mut self, object: Cleanup) {
+        self.objects.push(object);
+    }
+
+    /// Lets senders in.
+    pub(crate) fn ready(&self) -> io::Result<()> {
+        lock(&self.file.0, Byte::Ready)?;
+        self.file.0.write_all_at(format!("receiver {}\n", std::process::id()).as_bytes(), 0)
+    }
+
+    /// What waits, in a thread of its own, until the sender has come and gone.
+    pub(crate) fn sender_death(&self, path: &Path) -> io::Result<impl FnOnce() -> io::Result<()> + Send + 'static> {
+        let changes = inotify()?;
+        watch(&changes, path)?;
+        let file = Arc::clone(&self.file.0);
+        Ok(move || {
+            loop {
+                match death_watch(&file, Byte::Sender)? {
+                    Some(pidfd) => return wait_for_exit(&pidfd),
+                    None if is_taken(&file)? => return Ok(()),
+                    None => match changes.read_events() {
+                        Ok(_) | Err(nix::Error::EINTR) => {}
+                        Err(error) => return Err(error.into()),
+                    },
+                }
+            }
+        })
+    }
+}
+
+/// Makes the lock file and locks it. A file that a dead owner left is replaced, never used again: a sender
+/// of the dead one may still hold its lock.
+fn own(path: &Path) -> io::Result<(LockFile, bool)> {
+    let mut stale = false;
+    loop {
+        let (file, found) = match open(path, true) {
+            Ok(file) => (file, false),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match open(path, false) {
+                Ok(file) => (file, true),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            },
+            Err(error) => return Err(error),
+        };
+        let file = LockFile(Arc::new(file));
+        match lock(&file.0, Byte::Owner) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(io::Error::from_raw_os_error(libc::EADDRINUSE));
+            }
+            other => other?,
+        }
+        // Between our open and our lock somebody else may have removed or replaced the file.
+        let named = fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()));
+        let locked = file.0.metadata().map(|meta| (meta.dev(), meta.ino()))?;
+        if named.is_ok_and(|named| named == locked) {
+            if !found {
+                return Ok((file, stale));
+            }
+            stale = true;
+            fs::remove_file(path)?;
+        }
+    }
+}
+
+/// The lock file of an endpoint; its drop releases the locks. It must not be opened twice in one process.
+pub(crate) struct LockFile(Arc<File>);
+
+impl Drop for LockFile {
+    fn drop(&mut self) {
+        // A watching thread may keep the file open for longer; the locks must go now.
+        let _ = fcntl(&self.0, FcntlArg::F_SETLK(&range(libc::F_UNLCK, 0, 0)));
+    }
+}
+
+fn open(path: &Path, create: bool) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(create)
+        .mode(0o600)
+        // Neither through a link nor waiting for the other end of a FIFO that somebody put here.
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() || meta.uid() != geteuid().as_raw() {
+        return Err(io::Error::from_raw_os_error(libc::EPERM));
+    }
+    Ok(file)
+}
+
+fn lock(file: &File, byte: Byte) -> io::Result<()> {
+    fcntl(file, FcntlArg::F_SETLK(&range(libc::F_WRLCK, byte as i64, 1)))?;
+    Ok(())
+}
+
+/// The pid of the process that has locked the byte.
+fn holder(file: &File, byte: Byte) -> io::Result<Option<i32>> {
+    let mut lock = range(libc::F_WRLCK, byte as i64, 1);
+    fcntl(file, FcntlArg::F_GETLK(&mut lock))?;
+    Ok((i32::from(lock.l_type) != libc::F_UNLCK).then_some(lock.l_pid))
+}
+
+/// Has a sender attached to this receiver, whatever has become of it?
+fn is_taken(file: &File) -> io::Result<bool> {
+    let mut text = [0; 128];
+    let len = file.read_at(&mut text, 0)?;
+    Ok(text[..len].windows(6).any(|word| word == b"sender"))
+}
+
+/// A descriptor that becomes readable when the holder of `byte` ends, if there is a holder.
+fn death_watch(file: &File, byte: Byte) -> io::Result<Option<OwnedFd>> {
+    while let Some(pid) = holder(file, byte)? {
+        match pidfd_open(pid) {
+            // Still the holder? Then the descriptor is of the holder, not of a later process with its pid.
+            Ok(pidfd) if holder(file, byte)? == Some(pid) => return Ok(Some(pidfd)),
+            Ok(_) => {}
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+/// A sender's hold on a receiver.
+pub(crate) struct Attachment {
+    _file: LockFile,
+    /// Becomes readable when the receiver ends.
+    pub(crate) receiver: OwnedFd,
+    /// The receiver's process.
+    pub(crate) pid: i32,
+}
+
+impl Attachment {
+    /// Attaches to the receiver that serves the lock file at `path`; `None` while there is none that is
+    /// ready and free.
+    pub(crate) fn try_new(path: &Path) -> io::Result<Option<Attachment>> {
+        let file = match open(path, false) {
+            Ok(file) => LockFile(Arc::new(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let Some(pid) = holder(&file.0, Byte::Ready)? else { return Ok(None) };
+        match lock(&file.0, Byte::Sender) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            other => other?,
+        }
+        // A receiver serves one sender. One that has served its own is about to end and must not be
+        // mistaken for the next one.
+        if is_taken(&file.0)? {
+            return Ok(None);
+        }
+        let Some(receiver) = death_watch(&file.0, Byte::Ready)? else { return Ok(None) };
+        let end = file.0.metadata()?.len();
+        file.0.write_all_at(format!("sender {}\n", std::process::id()).as_bytes(), end)?;
+        Ok(Some(Attachment { _file: file, receiver, pid }))
+    }
+}
+
+/// Events of `path`: for a folder, that a lock file in it came or changed; for a lock file, that it changed.
+pub(crate) fn watch(inotify: &Inotify, path: &Path) -> io::Result<()> {
+    let events = AddWatchFlags::IN_CREATE
+        | AddWatchFlags::IN_MODIFY
+        | AddWatchFlags::IN_MOVED_TO
+        | AddWatchFlags::IN_DELETE_SELF;
+    inotify.add_watch(path, events)?;
+    Ok(())
+}
+
+pub(crate) fn inotify() -> io::Result<Inotify> {
+    Ok(Inotify::init(InitFlags::IN_CLOEXEC)?)
+}
+
+/// The folder to watch for the coming of `path`.
+pub(crate) fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// Waits until the process of a pidfd ends.
+pub(crate) fn wait_for_exit(pidfd: &OwnedFd) -> io::Result<()> {
+    loop {
+        match poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE) {
+            Err(nix::Error::EINTR) => {}
+            other => return other.map(drop).map_err(Into::into),
+        }
+    }
+}
+
+pub(crate) fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: the call takes two integers and touches no memory.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    match i32::try_from(fd) {
+        // SAFETY: the kernel has just made this descriptor (close-on-exec), and nobody else knows it.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn range(kind: i32, start: i64, len: i64) -> libc::flock {
+    libc::flock { l_type: kind as i16, l_whence: libc::SEEK_SET as i16, l_start: start, l_len: len, l_pid: 0 }
+}

@@ -1,0 +1,160 @@
+//! Bounding a wait from outside: a blocked system call is ended by a signal to its thread.
+//!
+//! Most mechanisms have no timed call, few tell of a dead peer, and none should pay for either on every
+//! message. So a wait is one plain blocking call, and other threads look after it: one sleeps until the
+//! time is up, one sleeps in poll(2) on the peer's pidfd. When there is a cause to stop, it is noted first,
+//! and then the waiting thread gets SIGURG, whose handler does nothing but let the call end with EINTR. The
+//! signal is repeated until the waiting thread has seen the cause, because one that comes just before the
+//! call begins is lost.
+#![expect(unsafe_code, reason = "installing a signal handler is unsafe")]
+
+use std::io;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::pthread::{Pthread, pthread_kill, pthread_self};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+
+/// Why a wait must end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    PeerGone = 1,
+    TimedOut = 2,
+}
+
+/// Between two signals to a thread that has not seen the first.
+const REPEAT: Duration = Duration::from_millis(2);
+
+/// Looks after the waits of the thread that made it.
+pub(crate) struct Watch {
+    shared: Arc<Shared>,
+    timed: bool,
+    _of_one_thread: PhantomData<*const ()>,
+}
+
+struct Shared {
+    start: Instant,
+    /// Nanoseconds from `start` to the beginning of the wait under way; 0 while there is none.
+    waiting_since: AtomicU64,
+    cause: AtomicU8,
+    /// The thread that waits; `None` once its `Watch` is gone.
+    thread: Mutex<Option<Pthread>>,
+    on_stop: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+impl Watch {
+    pub(crate) fn new(timeout: Option<Duration>) -> io::Result<Watch> {
+        install_handler()?;
+        let shared = Arc::new(Shared {
+            start: Instant::now(),
+            waiting_since: AtomicU64::new(0),
+            cause: AtomicU8::new(0),
+            thread: Mutex::new(Some(pthread_self())),
+            on_stop: OnceLock::new(),
+        });
+        let watch = Watch { shared, timed: timeout.is_some(), _of_one_thread: PhantomData };
+        if let Some(timeout) = timeout {
+            let shared = Arc::downgrade(&watch.shared);
+            thread::Builder::new().name("timeout".into()).spawn(move || watch_clock(&shared, timeout))?;
+        }
+        Ok(watch)
+    }
+
+    /// Starts a thread that waits for the peer's death; `death` returns when it has happened.
+    pub(crate) fn peer(&self, death: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
+        let shared = Arc::downgrade(&self.shared);
+        let wait = move || {
+            // An error here means that the peer can no longer be watched; better to stop than to hang.
+            let _ = death();
+            stop(&shared, Cause::PeerGone);
+        };
+        thread::Builder::new().name("peer".into()).spawn(wait)?;
+        Ok(())
+    }
+
+    /// What else it takes to end a wait, for a library that hides EINTR. Only the first call counts.
+    pub(crate) fn on_stop(&self, action: impl Fn() + Send + Sync + 'static) {
+        let _ = self.shared.on_stop.set(Box::new(action));
+    }
+
+    pub(crate) fn begin_wait(&self) {
+        // The clock is read only if somebody will look at it.
+        let since = if self.timed { nanoseconds(self.shared.start.elapsed()).max(1) } else { 1 };
+        self.shared.waiting_since.store(since, Ordering::Relaxed);
+    }
+
+    pub(crate) fn end_wait(&self) {
+        self.shared.waiting_since.store(0, Ordering::Relaxed);
+    }
+
+    /// Why to stop, if there is a cause. Whatever the peer did before its death is visible after this.
+    #[inline]
+    pub(crate) fn cause(&self) -> Option<Cause> {
+        match self.shared.cause.load(Ordering::Acquire) {
+            0 => None,
+            1 => Some(Cause::PeerGone),
+            _ => Some(Cause::TimedOut),
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        *self.shared.thread.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+fn watch_clock(shared: &Weak<Shared>, timeout: Duration) {
+    let limit = nanoseconds(timeout);
+    loop {
+        let sleep = {
+            let Some(shared) = shared.upgrade() else { return };
+            let now = nanoseconds(shared.start.elapsed());
+            match shared.waiting_since.load(Ordering::Relaxed) {
+                // A wait that begins from now on cannot be due before `timeout` has passed.
+                0 => limit,
+                since => since.saturating_add(limit).saturating_sub(now),
+            }
+        };
+        if sleep == 0 {
+            return stop(shared, Cause::TimedOut);
+        }
+        thread::park_timeout(Duration::from_nanos(sleep));
+    }
+}
+
+/// Notes the cause and interrupts the waiting thread until there is nobody left to interrupt.
+fn stop(shared: &Weak<Shared>, cause: Cause) {
+    while let Some(shared) = shared.upgrade() {
+        let _ = shared.cause.compare_exchange(0, cause as u8, Ordering::Release, Ordering::Relaxed);
+        {
+            let thread = shared.thread.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(thread) = *thread else { return };
+            if shared.waiting_since.load(Ordering::Relaxed) != 0 {
+                if let Some(action) = shared.on_stop.get() {
+                    action();
+                }
+                let _ = pthread_kill(thread, Signal::SIGURG);
+            }
+        }
+        drop(shared);
+        thread::park_timeout(REPEAT);
+    }
+}
+
+/// SIGURG is ignored by default, so a stray one harms no program.
+fn install_handler() -> io::Result<()> {
+    extern "C" fn nothing(_: i32) {}
+    // No SA_RESTART: the point is that the system call ends.
+    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
+    // SAFETY: a handler that does nothing is async-signal-safe.
+    unsafe { sigaction(Signal::SIGURG, &action) }?;
+    Ok(())
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
