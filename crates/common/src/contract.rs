@@ -159,6 +159,8 @@ pub struct Technique {
     pub when_full: WhenFull,
     /// Bytes in the longest message.
     pub max_message: usize,
+    /// Bytes that a person is willing to wait for, where the technique is slow; demos and tests send no more.
+    pub payload_limit: Option<usize>,
     /// What `--endpoint` names.
     pub endpoint: Endpoint,
     /// Options that only this technique has.
@@ -202,6 +204,9 @@ impl fmt::Display for Technique {
         writeln!(f, "notices: {}", self.notices)?;
         writeln!(f, "when-full: {}", self.when_full)?;
         writeln!(f, "max-message: {}", self.max_message)?;
+        if let Some(limit) = self.payload_limit {
+            writeln!(f, "payload-limit: {limit}")?;
+        }
         writeln!(f, "endpoint: {}", self.endpoint)
     }
 }

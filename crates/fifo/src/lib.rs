@@ -22,6 +22,7 @@ pub const TECHNIQUE: Technique = Technique {
     notices: Notices::Both,
     when_full: WhenFull::Blocks,
     max_message: MAX_FRAME,
+    payload_limit: None,
     endpoint: Endpoint::Path,
     options: &[],
 };
