@@ -72,6 +72,15 @@ enum Stream<R, F> {
     Open(R),
 }
 
+impl<R: Read> FrameReader<R, fn() -> io::Result<R>> {
+    /// Takes messages out of a stream that is open.
+    pub fn over(link: Link, stream: R) -> Self {
+        let mut reader = FrameReader::new(link, (|| Err(io::ErrorKind::NotConnected.into())) as fn() -> io::Result<R>);
+        reader.stream = Stream::Open(stream);
+        reader
+    }
+}
+
 impl<R: Read, F: FnMut() -> io::Result<R>> FrameReader<R, F> {
     /// Takes messages out of the stream that `open` opens.
     pub fn new(link: Link, open: F) -> Self {

@@ -23,7 +23,9 @@ pub struct Link {
 enum Hold {
     /// The kernel tells of the peer's death, and nobody needs to be found.
     Nothing,
-    Receiver { _claim: Claim },
+    Receiver {
+        _claim: Claim,
+    },
     Sender(Attachment),
 }
 

@@ -1,0 +1,134 @@
+//! How a POSIX message queue keeps the contract: the kernel keeps the boundaries, and the lowest priority
+//! is the end, which so arrives after everything else. The kernel tells neither end that the other died;
+//! the link does.
+
+use std::sync::Arc;
+
+use common::{
+    Args, Carries, Chapter, Delivery, Endpoint, Error, Extra, Link, Notices, Reach, Receiver, Result, Role, Sender,
+    Technique, WhenFull,
+};
+
+pub mod posix_mq;
+
+use posix_mq::{MAX_MESSAGE, Queue};
+
+/// Below the priority of every message, so that no message is left behind it.
+const END: u32 = 0;
+/// A message's priority where nobody asks for another.
+const MESSAGE: u32 = 1;
+/// mq_overview(7): priorities are below MQ_PRIO_MAX, 32768 on Linux.
+const HIGHEST: u32 = 32767;
+
+/// What a POSIX message queue is and can do.
+pub const TECHNIQUE: Technique = Technique {
+    name: "posix-mq",
+    summary: "a POSIX message queue: whole messages with priorities, kept by the kernel under a name",
+    chapter: Chapter::MessageQueue,
+    kernel_object: "a queue of up to 10 messages of 8 KiB, found by a name",
+    carries: Carries::Messages,
+    reach: Reach::Host,
+    delivery: Delivery::Reliable,
+    notices: Notices::Both,
+    when_full: WhenFull::Blocks,
+    max_message: MAX_MESSAGE,
+    payload_limit: None,
+    endpoint: Endpoint::Name,
+    options: &[
+        Extra {
+            name: "priority",
+            value: Some("P[,P…]"),
+            role: Role::Sender,
+            help: "Priorities of the messages, 1 to 32767, in turn; the highest is taken first",
+        },
+        Extra { name: "show-priority", value: None, role: Role::Receiver, help: "Tell each message's priority" },
+    ],
+};
+
+/// Waits for a receiver and opens its queue.
+///
+/// # Errors
+/// See [`Link::attach`]; [`Error::Usage`] for a priority that does not exist.
+pub fn sender(args: &Args) -> Result<impl Sender> {
+    let priorities = priorities(args)?;
+    let link = Link::attach(args)?;
+    let queue = Arc::new(link.wait("mq_open", || Queue::open(link.endpoint()))?);
+    stop_with(&link, &queue);
+    Ok(QueueSender { queue, priorities: priorities.into_iter().cycle(), link })
+}
+
+/// Makes the queue.
+///
+/// # Errors
+/// See [`Link::claim`].
+pub fn receiver(args: &Args) -> Result<impl Receiver> {
+    let name = args.endpoint()?;
+    let (link, queue) = Link::claim(args, || Queue::create(&name), {
+        let name = name.clone();
+        move || posix_mq::remove(&name)
+    })?;
+    let queue = Arc::new(queue);
+    stop_with(&link, &queue);
+    let show = args.extra("show-priority").is_some().then(|| args.clone());
+    Ok(QueueReceiver { queue, buffer: vec![0; MAX_MESSAGE], finished: false, show, link })
+}
+
+struct QueueSender<P> {
+    queue: Arc<Queue>,
+    priorities: P,
+    link: Link,
+}
+
+impl<P: Iterator<Item = u32>> Sender for QueueSender<P> {
+    fn send(&mut self, message: &[u8]) -> Result<()> {
+        if message.len() > MAX_MESSAGE {
+            return Err(Error::too_long(message.len(), MAX_MESSAGE));
+        }
+        let priority = self.priorities.next().unwrap_or(MESSAGE);
+        self.link.wait("mq_send", || self.queue.put(priority, message))
+    }
+
+    fn finish(self) -> Result<()> {
+        self.link.wait("mq_send", || self.queue.put(END, &[]))
+    }
+}
+
+struct QueueReceiver {
+    queue: Arc<Queue>,
+    buffer: Vec<u8>,
+    finished: bool,
+    show: Option<Args>,
+    link: Link,
+}
+
+impl Receiver for QueueReceiver {
+    fn recv(&mut self) -> Result<Option<&[u8]>> {
+        if self.finished {
+            return Ok(None);
+        }
+        let (priority, len) = self.link.wait("mq_receive", || self.queue.take(&mut self.buffer))?;
+        if priority == END {
+            self.finished = true;
+            return Ok(None);
+        }
+        if let Some(args) = &self.show {
+            args.narrate(&format!("priority {priority}, {len} bytes"));
+        }
+        Ok(Some(&self.buffer[..len]))
+    }
+}
+
+/// posixmq hides `EINTR`, so it takes more than a signal to end its waits.
+fn stop_with(link: &Link, queue: &Arc<Queue>) {
+    let queue = Arc::clone(queue);
+    link.on_stop(move || drop(queue.stop_blocking()));
+}
+
+fn priorities(args: &Args) -> Result<Vec<u32>> {
+    let Some(list) = args.extra("priority") else { return Ok(vec![MESSAGE]) };
+    let parse = |text: &str| text.trim().parse().ok().filter(|priority| (MESSAGE..=HIGHEST).contains(priority));
+    list.split(',')
+        .map(parse)
+        .collect::<Option<_>>()
+        .ok_or_else(|| Error::Usage(format!("--priority {list}: priorities are numbers from {MESSAGE} to {HIGHEST}")))
+}

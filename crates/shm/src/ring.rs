@@ -1,0 +1,141 @@
+//! The ring: who may touch which bytes, and who sleeps when. No byte of the data is touched here.
+//!
+//! One writer, one reader. `written` and `read` count bytes since the beginning and wrap around; byte `n`
+//! of the stream is in cell `n % capacity`. The writer owns the cells from `written` to `read + capacity`,
+//! the reader those from `read` to `written`. Each side stores only its own count: with `Release`, after it
+//! is done with the cells, so that the other, loading with `Acquire`, finds them done.
+//!
+//! Sleeping takes care, because "nothing there, so go to sleep" is two steps and the other side may act in
+//! between. The sleeper says that it waits and looks once more; the other side moves its count and looks
+//! whether somebody waits. With a full fence between the two steps on either side, at least one of them sees
+//! the other (Dekker's idea), and futex(2) refuses to sleep if the count has moved by then.
+//!
+//! tests/loom.rs tries all interleavings of this file, and shows that it fails without each ordering.
+
+use std::io;
+
+use super::futex::{AtomicU32, Ordering, fence, spin_loop, wait, wake};
+
+/// How often to look again before sleeping: about as long as a sleep and a wake-up cost.
+const SPINS: u32 = 400;
+
+/// Alone on its cache lines: two, because processors fetch lines in pairs.
+#[repr(C, align(128))]
+pub struct Line(pub AtomicU32);
+
+/// What both processes see, apart from the cells.
+#[repr(C)]
+pub struct Shared {
+    /// Bytes that the writer has written, ever. Only the writer stores it.
+    pub written: Line,
+    /// Bytes that the reader has read, ever. Only the reader stores it.
+    pub read: Line,
+    /// 1 while the reader sleeps or is about to.
+    pub reader_waits: Line,
+    /// 1 while the writer sleeps or is about to.
+    pub writer_waits: Line,
+}
+
+/// Which side of the ring.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Owns the free cells.
+    Writer,
+    /// Owns the full cells.
+    Reader,
+}
+
+/// One side's private knowledge. What it has stored itself is never read back from the shared memory, where
+/// the other process could have changed it.
+pub struct End {
+    side: Side,
+    capacity: u32,
+    /// This side's count.
+    own: u32,
+    /// The other side's count when it was last looked at: looking again costs a cache miss.
+    other: u32,
+}
+
+impl End {
+    /// One side of a ring that has not been used. `capacity` is a power of two below 2^31.
+    pub fn new(side: Side, capacity: u32) -> End {
+        assert!(capacity.is_power_of_two() && capacity < 1 << 31, "the counts wrap around at a multiple of it");
+        End { side, capacity, own: 0, other: 0 }
+    }
+
+    /// The cell where this side goes on.
+    pub fn cell(&self) -> u32 {
+        self.own % self.capacity
+    }
+
+    /// How many cells this side owns; looks at the other's count only where it knows of none.
+    ///
+    /// # Errors
+    /// `InvalidData` where the other side's count is impossible.
+    pub fn owned(&mut self, shared: &Shared) -> io::Result<u32> {
+        match self.count(self.other) {
+            Some(0) | None => {
+                self.other = self.theirs(shared).load(Ordering::Acquire);
+                self.count(self.other).ok_or_else(corrupt)
+            }
+            Some(owned) => Ok(owned),
+        }
+    }
+
+    /// Hands the next `len` cells to the other side, and wakes it if it sleeps.
+    pub fn pass_on(&mut self, shared: &Shared, len: u32) {
+        self.own = self.own.wrapping_add(len);
+        let (count, waits) = match self.side {
+            Side::Writer => (&shared.written.0, &shared.reader_waits.0),
+            Side::Reader => (&shared.read.0, &shared.writer_waits.0),
+        };
+        count.store(self.own, Ordering::Release);
+        fence(Ordering::SeqCst);
+        // Only looked at, as a rule: it stays in both caches until somebody really sleeps.
+        if waits.load(Ordering::Relaxed) != 0 && waits.swap(0, Ordering::Relaxed) != 0 {
+            wake(count);
+        }
+    }
+
+    /// Waits until this side owns a cell.
+    ///
+    /// # Errors
+    /// `EINTR` after a signal; `InvalidData` as [`owned`](Self::owned).
+    pub fn wait(&mut self, shared: &Shared) -> io::Result<()> {
+        // While the other side is at work its next step comes sooner than a sleep and a wake-up take.
+        for _ in 0..SPINS {
+            if self.owned(shared)? > 0 {
+                return Ok(());
+            }
+            spin_loop();
+        }
+        let waits = match self.side {
+            Side::Writer => &shared.writer_waits.0,
+            Side::Reader => &shared.reader_waits.0,
+        };
+        waits.store(1, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        let result = if self.owned(shared)? == 0 { wait(self.theirs(shared), self.other) } else { Ok(()) };
+        waits.store(0, Ordering::Relaxed);
+        result
+    }
+
+    fn theirs<'a>(&self, shared: &'a Shared) -> &'a AtomicU32 {
+        match self.side {
+            Side::Writer => &shared.read.0,
+            Side::Reader => &shared.written.0,
+        }
+    }
+
+    /// The cells that this side owns if the other's count is `other`; `None` if it cannot be.
+    fn count(&self, other: u32) -> Option<u32> {
+        match self.side {
+            Side::Writer => self.capacity.checked_sub(self.own.wrapping_sub(other)),
+            Side::Reader => Some(other.wrapping_sub(self.own)).filter(|&len| len <= self.capacity),
+        }
+    }
+}
+
+fn corrupt() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the other side has written nonsense into the ring")
+}
