@@ -9,6 +9,9 @@ use std::ptr;
 pub use std::hint::spin_loop;
 pub use std::sync::atomic::{AtomicU32, Ordering, fence};
 
+/// How often to look again before sleeping: about as long as a sleep and a wake-up cost.
+pub const SPINS: u32 = 400;
+
 /// Sleeps until somebody wakes this word, unless it differs from `expected` already. The kernel compares
 /// and goes to sleep in one step, so a wake between the two is not lost. It may also return for no reason.
 ///

@@ -8,16 +8,14 @@
 //! Sleeping takes care, because "nothing there, so go to sleep" is two steps and the other side may act in
 //! between. The sleeper says that it waits and looks once more; the other side moves its count and looks
 //! whether somebody waits. With a full fence between the two steps on either side, at least one of them sees
-//! the other (Dekker's idea), and futex(2) refuses to sleep if the count has moved by then.
+//! the other (Dekker's idea). The sleeper sleeps on the very word that says so: who wakes it clears the word
+//! first, and futex(2) does not sleep on a word that has been cleared.
 //!
-//! tests/loom.rs tries all interleavings of this file, and shows that it fails without each ordering.
+//! tests/loom.rs tries all interleavings of this file, and shows that it fails with a weaker ordering.
 
 use std::io;
 
-use super::futex::{AtomicU32, Ordering, fence, spin_loop, wait, wake};
-
-/// How often to look again before sleeping: about as long as a sleep and a wake-up cost.
-const SPINS: u32 = 400;
+use super::futex::{AtomicU32, Ordering, SPINS, fence, spin_loop, wait, wake};
 
 /// Alone on its cache lines: two, because processors fetch lines in pairs.
 #[repr(C, align(128))]
@@ -75,7 +73,11 @@ impl End {
     pub fn owned(&mut self, shared: &Shared) -> io::Result<u32> {
         match self.count(self.other) {
             Some(0) | None => {
-                self.other = self.theirs(shared).load(Ordering::Acquire);
+                let theirs = match self.side {
+                    Side::Writer => &shared.read.0,
+                    Side::Reader => &shared.written.0,
+                };
+                self.other = theirs.load(Ordering::Acquire);
                 self.count(self.other).ok_or_else(corrupt)
             }
             Some(owned) => Ok(owned),
@@ -91,9 +93,10 @@ impl End {
         };
         count.store(self.own, Ordering::Release);
         fence(Ordering::SeqCst);
-        // Only looked at, as a rule: it stays in both caches until somebody really sleeps.
-        if waits.load(Ordering::Relaxed) != 0 && waits.swap(0, Ordering::Relaxed) != 0 {
-            wake(count);
+        // Only looked at, as a rule: the word stays in both caches until somebody really sleeps.
+        if waits.load(Ordering::Relaxed) == 1 {
+            waits.store(0, Ordering::Relaxed);
+            wake(waits);
         }
     }
 
@@ -115,16 +118,10 @@ impl End {
         };
         waits.store(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        let result = if self.owned(shared)? == 0 { wait(self.theirs(shared), self.other) } else { Ok(()) };
-        waits.store(0, Ordering::Relaxed);
-        result
-    }
-
-    fn theirs<'a>(&self, shared: &'a Shared) -> &'a AtomicU32 {
-        match self.side {
-            Side::Writer => &shared.read.0,
-            Side::Reader => &shared.written.0,
+        if self.owned(shared)? == 0 {
+            wait(waits, 1)?;
         }
+        Ok(())
     }
 
     /// The cells that this side owns if the other's count is `other`; `None` if it cannot be.
@@ -138,4 +135,39 @@ impl End {
 
 fn corrupt() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the other side has written nonsense into the ring")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both sides in one thread, with counts that begin just before they wrap around to 0.
+    #[test]
+    fn counts_may_wrap_around() {
+        let start = u32::MAX - 37;
+        let line = || Line(AtomicU32::new(start));
+        let idle = || Line(AtomicU32::new(0));
+        let shared = Shared { written: line(), read: line(), reader_waits: idle(), writer_waits: idle() };
+        let end = |side| End { side, capacity: 16, own: start, other: start };
+        let (mut writer, mut reader) = (end(Side::Writer), end(Side::Reader));
+        let mut full = 0;
+        for step in 0..10_000u32 {
+            if step % 3 != 0 {
+                // What it remembers may be less than what there is, never more.
+                let room = writer.owned(&shared).unwrap();
+                assert!(room <= 16 - full);
+                let len = room.min(step % 17);
+                assert_eq!(writer.cell(), writer.own % 16);
+                writer.pass_on(&shared, len);
+                full += len;
+            } else {
+                let there = reader.owned(&shared).unwrap();
+                assert!(there <= full);
+                let len = there.min(step % 13);
+                reader.pass_on(&shared, len);
+                full -= len;
+            }
+        }
+        assert!(writer.own < start, "it has wrapped around");
+    }
 }

@@ -1,0 +1,16 @@
+//! Writes its arguments into shared memory: the mechanism and nothing else. Its partner is `shm-plain-receiver`,
+//! which makes the memory and therefore starts first; its header shows how.
+
+use std::env;
+use std::io::{self, Write};
+
+use shm::shm::Writer;
+
+fn main() -> io::Result<()> {
+    let mut args = env::args().skip(1);
+    let mut writer = Writer::open(&args.next().expect("usage: shm-plain-sender /NAME [TEXT]..."))?;
+    for text in args {
+        writeln!(writer, "{text}")?;
+    }
+    writer.write_all(&[0])
+}
