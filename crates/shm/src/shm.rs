@@ -66,7 +66,7 @@ impl Reader {
         // From here on `remove` removes the name. The crate would do so in its drop, without asking whether
         // the name still means this object.
         memory.set_owner(false);
-        let mapping = Mapping { memory, end: End::new(Side::Reader, CAPACITY) };
+        let mapping = Mapping { memory, end: End::new(Side::Reader, CAPACITY, 0) };
         let header = header(&mapping.memory);
         header.version.store(VERSION, Ordering::Relaxed);
         header.capacity.store(CAPACITY, Ordering::Relaxed);
@@ -95,7 +95,7 @@ impl Writer {
         if memory.len() != SIZE {
             return Err(Errno::EAGAIN.into());
         }
-        let mapping = Mapping { memory, end: End::new(Side::Writer, CAPACITY) };
+        let mapping = Mapping { memory, end: End::new(Side::Writer, CAPACITY, 0) };
         let header = header(&mapping.memory);
         match header.magic.load(Ordering::Acquire) {
             0 => return Err(Errno::EAGAIN.into()),

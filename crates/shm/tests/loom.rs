@@ -43,8 +43,8 @@ macro_rules! ring_with {
                     }
                 }
 
-                /// Looking again before sleeping only adds executions.
-                pub const SPINS: u32 = 0;
+                /// Looking again more often only adds executions.
+                pub const SPINS: u32 = 1;
                 pub fn spin_loop() {}
 
                 pub fn wait(word: &AtomicU32, expected: u32) -> io::Result<()> {
@@ -81,7 +81,7 @@ macro_rules! ring_with {
                 let writer = {
                     let ring = Arc::clone(&ring);
                     loom::thread::spawn(move || {
-                        let mut end = End::new(Side::Writer, CAPACITY);
+                        let mut end = End::new(Side::Writer, CAPACITY, 0);
                         for byte in 1..=BYTES {
                             while end.owned(&ring.0).unwrap() == 0 {
                                 end.wait(&ring.0).unwrap();
@@ -92,7 +92,7 @@ macro_rules! ring_with {
                         }
                     })
                 };
-                let mut end = End::new(Side::Reader, CAPACITY);
+                let mut end = End::new(Side::Reader, CAPACITY, 0);
                 for byte in 1..=BYTES {
                     while end.owned(&ring.0).unwrap() == 0 {
                         end.wait(&ring.0).unwrap();

@@ -5,6 +5,8 @@ use std::io::{self, IoSlice, Read, Write};
 use std::{process, ptr, thread};
 
 use shared_memory::{Shmem, ShmemConf};
+use shm::futex::AtomicU32;
+use shm::ring::{End, Line, Shared, Side};
 use shm::shm::{self as ring, CAPACITY, Reader, Writer};
 
 /// A ring of its own for each test, removed even if the test fails.
@@ -73,8 +75,9 @@ fn what_is_half_made_or_something_else_is_not_opened() -> io::Result<()> {
 
 /// Writes into the header as a hostile process could: `words` are counted in four bytes from the beginning.
 fn scribble(memory: &Shmem, word: usize, value: u32) {
+    let word = memory.as_ptr().cast::<u32>().wrapping_add(word);
     // SAFETY: the header lies within the mapping; the write is volatile because others use the word.
-    unsafe { ptr::write_volatile(memory.as_ptr().cast::<u32>().add(word), value) };
+    unsafe { ptr::write_volatile(word, value) };
 }
 
 /// The counts stand at 128 and 256: after magic, version and capacity, each on lines of its own.
@@ -136,4 +139,34 @@ fn hostile_values() -> impl Iterator<Item = u32> {
     let edges = [1, CAPACITY - 1, CAPACITY, CAPACITY + 1, 1 << 31, u32::MAX - 1, u32::MAX];
     let between = (1..5000u32).map(|n| n.wrapping_mul(2_654_435_761));
     edges.into_iter().chain(between)
+}
+
+/// Both sides in one thread, with counts that begin just before they wrap around to 0.
+#[test]
+fn counts_may_wrap_around() -> io::Result<()> {
+    let start = u32::MAX - 37;
+    let line = |value| Line(AtomicU32::new(value));
+    let shared = Shared { written: line(start), read: line(start), reader_waits: line(0), writer_waits: line(0) };
+    let mut writer = End::new(Side::Writer, 16, start);
+    let mut reader = End::new(Side::Reader, 16, start);
+    let (mut full, mut total) = (0, 0);
+    for step in 0..10_000u32 {
+        // What an end remembers may be less than what there is, never more.
+        if step % 3 != 0 {
+            let room = writer.owned(&shared)?;
+            assert!(room <= 16 - full);
+            assert_eq!(writer.cell(), start.wrapping_add(total) % 16);
+            let len = room.min(step % 17);
+            writer.pass_on(&shared, len);
+            (full, total) = (full + len, total + len);
+        } else {
+            let there = reader.owned(&shared)?;
+            assert!(there <= full);
+            let len = there.min(step % 13);
+            reader.pass_on(&shared, len);
+            full -= len;
+        }
+    }
+    assert!(total > 1000, "the counts have wrapped around");
+    Ok(())
 }
