@@ -6,12 +6,11 @@
 #![expect(unsafe_code, reason = "sigaction(2) has no safe wrapper that only asks")]
 
 use std::mem::MaybeUninit;
-use std::{io, process, ptr, thread};
+use std::{io, process, ptr};
 
 use nix::sys::signal::{SigSet, Signal};
 
-use crate::cleanup;
-use crate::{Context, Result};
+use crate::{Context, Result, cleanup, helper};
 
 /// Starts the thread. Call it before any other thread starts, for threads inherit the signal mask.
 pub(crate) fn end_cleanly_on_signals(program: String, quiet: bool) -> Result<()> {
@@ -31,8 +30,7 @@ pub(crate) fn end_cleanly_on_signals(program: String, quiet: bool) -> Result<()>
         }
         process::exit(128 + signal as i32);
     };
-    thread::Builder::new().name("signals".into()).spawn(wait).doing("starting a thread")?;
-    Ok(())
+    helper::spawn("signals", wait).doing("starting a thread")
 }
 
 fn is_ignored(signal: Signal) -> io::Result<bool> {

@@ -20,6 +20,7 @@ mod endpoint;
 mod error;
 mod family;
 mod frame;
+mod helper;
 mod input;
 mod interrupt;
 mod link;

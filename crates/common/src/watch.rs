@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 use nix::sys::pthread::{Pthread, pthread_kill, pthread_self};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
+use crate::helper;
+
 /// Why a wait must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
@@ -58,7 +60,7 @@ impl Watch {
         let watch = Watch { shared, timed: timeout.is_some(), _of_one_thread: PhantomData };
         if let Some(timeout) = timeout {
             let shared = Arc::downgrade(&watch.shared);
-            thread::Builder::new().name("timeout".into()).spawn(move || watch_clock(&shared, timeout))?;
+            helper::spawn("timeout", move || watch_clock(&shared, timeout))?;
         }
         Ok(watch)
     }
@@ -71,8 +73,7 @@ impl Watch {
             let _ = death();
             stop(&shared, Cause::PeerGone);
         };
-        thread::Builder::new().name("peer".into()).spawn(wait)?;
-        Ok(())
+        helper::spawn("peer", wait)
     }
 
     /// What else it takes to end a wait, for a library that hides EINTR. Only the first call counts.
