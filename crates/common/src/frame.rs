@@ -5,7 +5,8 @@ use std::io::{self, IoSlice, Read, Write};
 
 use crate::{Error, Link, Receiver, Result, Sender};
 
-/// Bytes in the longest message of a stream: what a receiver is willing to hold in memory.
+/// Bytes in the longest message of a fast stream: what a receiver is willing to hold in memory. A technique's
+/// own `max_message` is what counts.
 pub const MAX_FRAME: usize = 16 << 20;
 
 const END: u32 = u32::MAX;
@@ -44,8 +45,9 @@ impl<W: Write> FrameWriter<W> {
 
 impl<W: Write> Sender for FrameWriter<W> {
     fn send(&mut self, message: &[u8]) -> Result<()> {
-        if message.len() > MAX_FRAME {
-            return Err(Error::too_long(message.len(), MAX_FRAME));
+        let max = self.link.max_message();
+        if message.len() > max {
+            return Err(Error::too_long(message.len(), max));
         }
         self.write(message.len() as u32, message)
     }
@@ -129,9 +131,9 @@ impl<R: Read, F: FnMut() -> io::Result<R>> Receiver for FrameReader<R, F> {
             return Ok(None);
         }
         // Never trust a length that comes from outside.
-        let len = header as usize;
-        if len > MAX_FRAME {
-            return Err(Error::too_long(len, MAX_FRAME).with_hint("announced by the sender"));
+        let (len, max) = (header as usize, self.link.max_message());
+        if len > max {
+            return Err(Error::too_long(len, max).with_hint("announced by the sender"));
         }
         self.fill(HEADER + len)?;
         let message = self.start + HEADER..self.start + HEADER + len;

@@ -124,6 +124,10 @@ impl Link {
         &self.endpoint
     }
 
+    pub(crate) fn max_message(&self) -> usize {
+        self.args.technique.max_message
+    }
+
     /// The process at the other end, for the sender that has attached to it.
     pub fn receiver_pid(&self) -> Option<i32> {
         match &self.hold {
