@@ -146,18 +146,20 @@ impl Link {
     /// peer is gone or time is up. `call` names it for the error.
     ///
     /// A receiver is told of its sender's death only by a call that began after the death and found
-    /// nothing: what a dead sender handed over is never lost.
+    /// nothing: what a dead sender handed over is never lost. A sender hears of its receiver's death before
+    /// the first try, for a channel with room would take what nobody is there to read.
     ///
     /// # Errors
     /// [`Error::PeerGone`], [`Error::TimedOut`], and [`Error::System`] for what the call itself says.
     #[inline]
     pub fn wait<T>(&self, call: &str, mut op: impl FnMut() -> io::Result<T>) -> Result<T> {
+        // Asked once only: what ends a later try may be a receiver's answer, given before it ended well.
+        if self.args.role == Role::Sender && self.watch.cause() == Some(Cause::PeerGone) {
+            return Err(self.gone(call, None));
+        }
         self.watch.begin_wait();
         let result = loop {
             let cause = self.watch.cause();
-            if self.args.role == Role::Sender && cause == Some(Cause::PeerGone) {
-                break Err(self.gone(call, None));
-            }
             match op() {
                 Ok(value) => break Ok(value),
                 Err(error) if is_interruption(&error) => match cause {
