@@ -1,6 +1,7 @@
 //! One end's tie to the other: the rendezvous, and waits that end when the peer dies or time is up.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::sys::inotify::Inotify;
 
@@ -23,9 +24,7 @@ pub struct Link {
 enum Hold {
     /// The kernel tells of the peer's death, and nobody needs to be found.
     Nothing,
-    Receiver {
-        _claim: Claim,
-    },
+    Receiver(Claim),
     Sender(Attachment),
 }
 
@@ -75,7 +74,7 @@ impl Link {
         let death = claim.sender_death(&path).doing("inotify")?;
         claim.ready().doing(format!("lock {}", path.display()))?;
         link.watch.peer(death).doing("starting a thread")?;
-        link.hold = Hold::Receiver { _claim: claim };
+        link.hold = Hold::Receiver(claim);
         args.ready(&link.endpoint);
         Ok((link, made))
     }
@@ -134,6 +133,23 @@ impl Link {
             Hold::Sender(attachment) => Some(attachment.pid),
             _ => None,
         }
+    }
+
+    /// The receiver's process for the sender that has attached to it, whatever becomes of its pid.
+    pub fn receiver_pidfd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.hold {
+            Hold::Sender(attachment) => Some(attachment.receiver.as_fd()),
+            _ => None,
+        }
+    }
+
+    /// For the receiver: what finds the sender that has attached, its pid and a pidfd of it.
+    pub fn find_sender(&self) -> impl Fn() -> io::Result<Option<(i32, OwnedFd)>> + Send + use<> {
+        let find = match &self.hold {
+            Hold::Receiver(claim) => Some(claim.sender()),
+            _ => None,
+        };
+        move || find.as_ref().map_or(Ok(None), |find| find())
     }
 
     /// What else it takes to end a wait, for a library that hides EINTR. It may run more than once, in

@@ -76,6 +76,12 @@ impl Claim {
         self.file.0.write_all_at(format!("receiver {}\n", std::process::id()).as_bytes(), 0)
     }
 
+    /// What finds the sender that has attached: its pid and a pidfd of it.
+    pub(crate) fn sender(&self) -> impl Fn() -> io::Result<Option<(i32, OwnedFd)>> + Send + use<> {
+        let file = Arc::clone(&self.file.0);
+        move || death_watch(&file, Byte::Sender)
+    }
+
     /// What waits, in a thread of its own, until the sender has come and gone.
     pub(crate) fn sender_death(&self, path: &Path) -> io::Result<impl FnOnce() -> io::Result<()> + Send + 'static> {
         let changes = inotify()?;
@@ -84,7 +90,7 @@ impl Claim {
         Ok(move || {
             loop {
                 match death_watch(&file, Byte::Sender)? {
-                    Some(pidfd) => return wait_for_exit(&pidfd),
+                    Some((_, pidfd)) => return wait_for_exit(&pidfd),
                     None if is_taken(&file)? => return Ok(()),
                     None => match changes.read_events() {
                         Ok(_) | Err(nix::Error::EINTR) => {}
@@ -175,12 +181,12 @@ fn is_taken(file: &File) -> io::Result<bool> {
     Ok(text[..len].windows(6).any(|word| word == b"sender"))
 }
 
-/// A descriptor that becomes readable when the holder of `byte` ends, if there is a holder.
-fn death_watch(file: &File, byte: Byte) -> io::Result<Option<OwnedFd>> {
+/// The pid of the holder of `byte`, if there is one, and a descriptor that becomes readable when it ends.
+fn death_watch(file: &File, byte: Byte) -> io::Result<Option<(i32, OwnedFd)>> {
     while let Some(pid) = holder(file, byte)? {
         match pidfd_open(pid) {
             // Still the holder? Then the descriptor is of the holder, not of a later process with its pid.
-            Ok(pidfd) if holder(file, byte)? == Some(pid) => return Ok(Some(pidfd)),
+            Ok(pidfd) if holder(file, byte)? == Some(pid) => return Ok(Some((pid, pidfd))),
             Ok(_) => {}
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
             Err(error) => return Err(error),
@@ -207,7 +213,9 @@ impl Attachment {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let Some(pid) = holder(&file.0, Byte::Ready)? else { return Ok(None) };
+        if holder(&file.0, Byte::Ready)?.is_none() {
+            return Ok(None);
+        }
         match lock(&file.0, Byte::Sender) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
             other => other?,
@@ -217,7 +225,7 @@ impl Attachment {
         if is_taken(&file.0)? {
             return Ok(None);
         }
-        let Some(receiver) = death_watch(&file.0, Byte::Ready)? else { return Ok(None) };
+        let Some((pid, receiver)) = death_watch(&file.0, Byte::Ready)? else { return Ok(None) };
         let end = file.0.metadata()?.len();
         file.0.write_all_at(format!("sender {}\n", std::process::id()).as_bytes(), end)?;
         Ok(Some(Attachment { _file: file, receiver, pid }))
