@@ -8,20 +8,23 @@
 use std::mem::MaybeUninit;
 use std::{io, process, ptr};
 
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 
 use crate::{Context, Result, cleanup, helper};
 
 /// Starts the thread. Call it before any other thread starts, for threads inherit the signal mask.
 pub(crate) fn end_cleanly_on_signals(program: String, quiet: bool) -> Result<()> {
     let mut signals = SigSet::empty();
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+    for ending in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         // nohup(1) and a script's `&` start programs with a signal ignored, and mean it.
-        if !is_ignored(signal).doing("sigaction")? {
-            signals.add(signal);
+        if !is_ignored(ending).doing("sigaction")? {
+            signals.add(ending);
         }
     }
     signals.thread_block().doing("pthread_sigmask")?;
+    // A write beyond `ulimit -f` is to fail with EFBIG like any other failed write, and not to kill.
+    // SAFETY: to ignore a signal installs no handler that could do harm.
+    unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) }.doing("sigaction")?;
     let wait = move || {
         let Ok(signal) = signals.wait() else { return };
         cleanup::undo_all_for_good();

@@ -212,7 +212,14 @@ impl Link {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
         match error.kind() {
             BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof => self.gone(call, Some(&error)),
-            _ => Error::System { doing: format!("{call} {}", self.endpoint), source: error, hint: None },
+            _ => {
+                let hint = match error.raw_os_error() {
+                    Some(libc::EFBIG) => Some("see ulimit -f".to_owned()),
+                    Some(libc::ENOSPC) => Some("see df; choose another --endpoint".to_owned()),
+                    _ => None,
+                };
+                Error::System { doing: format!("{call} {}", self.endpoint), source: error, hint }
+            }
         }
     }
 
