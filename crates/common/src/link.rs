@@ -215,7 +215,7 @@ impl Link {
             _ => {
                 let hint = match error.raw_os_error() {
                     Some(libc::EFBIG) => Some("see ulimit -f".to_owned()),
-                    Some(libc::ENOSPC) => Some("see df; choose another --endpoint".to_owned()),
+                    Some(libc::ENOSPC) => Some(FULL.to_owned()),
                     _ => None,
                 };
                 Error::System { doing: format!("{call} {}", self.endpoint), source: error, hint }
@@ -232,6 +232,8 @@ fn is_interruption(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
 }
 
+const FULL: &str = "the file system is full; see df";
+
 /// What to do about the errors that a beginner meets first.
 fn explain(error: Error) -> Error {
     let Error::System { source, .. } = &error else { return error };
@@ -240,6 +242,7 @@ fn explain(error: Error) -> Error {
         Some(libc::EEXIST) => "it is not of our making; remove it or choose another --endpoint",
         Some(libc::EPERM | libc::ELOOP) => "it is not this user's own; choose another --endpoint",
         Some(libc::ENOENT | libc::ENOTDIR) => "the folder does not exist",
+        Some(libc::ENOSPC) => FULL,
         Some(libc::EMFILE) => "too many are open; see ulimit -n and /proc/sys/fs/inotify",
         _ => return error,
     };
