@@ -1,0 +1,265 @@
+//! The bounded buffer of the textbooks: eight slots of shared memory and two semaphores that count them.
+//!
+//! A semaphore is a number that never falls below 0: sem_wait(3) takes 1 off and sleeps while there is nothing
+//! to take, sem_post(3) adds 1 and wakes a sleeper. It carries no data. So the records lie in shared memory,
+//! and the semaphores say whose turn it is:
+//!
+//! ```text
+//! producer   wait(free) ── copy in ── post(full)          free  slots to fill, 8 at first
+//! consumer   wait(full) ── copy out ─ post(free)          full  slots to take, 0 at first
+//! ```
+//!
+//! With one producer and one consumer that is all: a slot belongs to the end that has taken it off a count, until
+//! that end adds it to the other. Several producers would need a mutex around their index as well.
+//!
+//! Manual pages: sem_overview(7), sem_open(3), sem_wait(3), sem_post(3), shm_overview(7), shm_open(3), mmap(2).
+#![expect(unsafe_code, reason = "semaphores have no safe wrapper, and shared memory is reached through pointers")]
+
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::unix::fs::MetadataExt;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, posix_fallocate};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap, shm_open, shm_unlink};
+use nix::sys::stat::Mode;
+use nix::unistd::geteuid;
+
+/// Slots in the buffer: how far the producer can be ahead of the consumer.
+pub const SLOTS: usize = 8;
+/// Bytes in the longest record. A slot is a page, and its first four bytes are the record's length.
+pub const MAX: usize = SLOT - HEADER;
+
+const SLOT: usize = 4096;
+const HEADER: usize = size_of::<u32>();
+const SIZE: NonZeroUsize = NonZeroUsize::new(SLOTS * SLOT).unwrap();
+/// The length that says that no record will follow.
+const END: u32 = u32::MAX;
+
+/// One end of a bounded buffer.
+pub struct Buffer {
+    free: Semaphore,
+    full: Semaphore,
+    slots: NonNull<u8>,
+    /// The slot whose turn it is. Each end counts for itself, so there is no index to share and to guard.
+    next: usize,
+}
+
+impl Buffer {
+    /// Makes the memory `NAME` and the semaphores `NAME-free` and `NAME-full` for this user alone: all or none.
+    ///
+    /// # Errors
+    /// `EEXIST` where one of the names is taken; `ENOSPC` where /dev/shm is full; `EINVAL` for a bad name.
+    pub fn create(name: &str) -> io::Result<Buffer> {
+        // O_EXCL here and below: without it one would get whatever is there, with the counts of a dead run or
+        // of another user's making.
+        let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_RDWR;
+        let memory = File::from(shm_open(name, flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
+        let rest = || {
+            // ftruncate(2) would promise memory that a full /dev/shm does not have: the first touch is SIGBUS.
+            while let Err(error) = posix_fallocate(&memory, 0, SIZE.get() as i64) {
+                if error != Errno::EINTR {
+                    return Err(error.into());
+                }
+            }
+            let slots = map(&memory)?;
+            let free = Semaphore::create(&free_name(name), SLOTS as u32)?;
+            // Made last and opened first: whoever can open this one finds everything else complete.
+            let full = Semaphore::create(&full_name(name), 0).inspect_err(|_| drop(unlink(&free_name(name))))?;
+            Ok(Buffer { free, full, slots, next: 0 })
+        };
+        rest().inspect_err(|_| {
+            let _ = shm_unlink(name);
+        })
+    }
+
+    /// Opens the buffer that another process has made.
+    ///
+    /// # Errors
+    /// `ENOENT`; `EPERM` where it is another user's; `EINVAL` where it has another size.
+    pub fn open(name: &str) -> io::Result<Buffer> {
+        // What is ours cannot be exchanged by others afterwards: /dev/shm is sticky, as /tmp is.
+        for path in paths(name) {
+            check_owner(&path)?;
+        }
+        let full = Semaphore::open(&full_name(name))?;
+        let free = Semaphore::open(&free_name(name))?;
+        let memory = File::from(shm_open(name, OFlag::O_RDWR, Mode::empty())?);
+        if memory.metadata()?.len() != SIZE.get() as u64 {
+            return Err(Errno::EINVAL.into());
+        }
+        Ok(Buffer { free, full, slots: map(&memory)?, next: 0 })
+    }
+
+    /// Puts a record into the next slot; sleeps while none is free.
+    ///
+    /// # Errors
+    /// `EINTR` after a signal, with nothing put; `EMSGSIZE` above [`MAX`].
+    pub fn put(&mut self, record: &[u8]) -> io::Result<()> {
+        if record.len() > MAX {
+            return Err(Errno::EMSGSIZE.into());
+        }
+        self.free.wait()?;
+        // SAFETY: the slot has room for MAX bytes behind its header, and nothing of ours lies in the mapping.
+        unsafe { ptr::copy_nonoverlapping(record.as_ptr(), self.payload(), record.len()) };
+        self.hand_over(record.len() as u32)
+    }
+
+    /// Says that no record will follow.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn put_end(&mut self) -> io::Result<()> {
+        self.free.wait()?;
+        self.hand_over(END)
+    }
+
+    fn hand_over(&mut self, len: u32) -> io::Result<()> {
+        // Relaxed is enough: sem_post and sem_wait order what stands before the one and behind the other.
+        self.header().store(len, Ordering::Relaxed);
+        self.next = (self.next + 1) % SLOTS;
+        self.full.post()
+    }
+
+    /// Takes the next record and returns its length, or `None` for the end; sleeps while no slot is full.
+    ///
+    /// # Errors
+    /// `EINTR` after a signal, with nothing taken; `InvalidData` for a length that no record can have.
+    pub fn take(&mut self, record: &mut [u8; MAX]) -> io::Result<Option<usize>> {
+        self.full.wait()?;
+        // Read once, then checked: the other process could change it between a check and a second reading.
+        let len = self.header().load(Ordering::Relaxed);
+        let taken = match len as usize {
+            _ if len == END => None,
+            len if len <= MAX => {
+                // Copied out before the slot is given back.
+                // SAFETY: the slot has MAX bytes behind its header, and `record` is outside of the mapping.
+                unsafe { ptr::copy_nonoverlapping(self.payload(), record.as_mut_ptr(), len) };
+                Some(len)
+            }
+            _ => return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a record of {len} bytes"))),
+        };
+        self.next = (self.next + 1) % SLOTS;
+        self.free.post()?;
+        Ok(taken)
+    }
+
+    fn header(&self) -> &AtomicU32 {
+        let slot = self.slots.as_ptr().wrapping_add(self.next * SLOT);
+        // SAFETY: a slot begins at a page's first byte inside the mapping, which lives as long as `self`; all
+        // access to these four bytes is atomic, here and in the other process.
+        unsafe { AtomicU32::from_ptr(slot.cast()) }
+    }
+
+    fn payload(&self) -> *mut u8 {
+        self.slots.as_ptr().wrapping_add(self.next * SLOT + HEADER)
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        // SAFETY: `map` has mapped so many bytes here, and no reference to them outlives `self`.
+        let _ = unsafe { munmap(self.slots.cast(), SIZE.get()) };
+    }
+}
+
+/// Removes the three names. Processes that have the buffer open go on using it.
+///
+/// # Errors
+/// `EPERM` where one of them is not this user's, and then nothing is removed; `ENOENT` where none is there.
+pub fn remove(name: &str) -> io::Result<()> {
+    for path in paths(name) {
+        match check_owner(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    let mut removed = Err(Errno::ENOENT.into());
+    for result in [shm_unlink(name).map_err(Into::into), unlink(&free_name(name)), unlink(&full_name(name))] {
+        match result {
+            // A run that was killed may have made only some of them.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+            Ok(()) => removed = Ok(()),
+        }
+    }
+    removed
+}
+
+/// A named semaphore: four bytes in a file of its own in /dev/shm, which sem_open maps. Counting up or down is an
+/// atomic instruction; futex(2) is called only to sleep and to wake.
+struct Semaphore(NonNull<libc::sem_t>);
+
+impl Semaphore {
+    fn create(name: &str, count: libc::c_uint) -> io::Result<Semaphore> {
+        let (name, mode): (_, libc::c_uint) = (CString::new(name)?, 0o600);
+        // SAFETY: `name` ends with a zero byte; O_CREAT is followed by a mode and a count, as it must be.
+        let address = unsafe { libc::sem_open(name.as_ptr(), libc::O_CREAT | libc::O_EXCL, mode, count) };
+        NonNull::new(address).map(Semaphore).ok_or_else(io::Error::last_os_error)
+    }
+
+    fn open(name: &str) -> io::Result<Semaphore> {
+        let name = CString::new(name)?;
+        // SAFETY: `name` ends with a zero byte; without O_CREAT there are no further arguments.
+        let address = unsafe { libc::sem_open(name.as_ptr(), 0) };
+        NonNull::new(address).map(Semaphore).ok_or_else(io::Error::last_os_error)
+    }
+
+    /// Takes 1 off the count; sleeps while it is 0.
+    fn wait(&self) -> io::Result<()> {
+        // SAFETY: the address is sem_open's, and sem_close is called by `drop` only.
+        check(unsafe { libc::sem_wait(self.0.as_ptr()) })
+    }
+
+    /// Adds 1 to the count and wakes a process that sleeps in `wait`.
+    fn post(&self) -> io::Result<()> {
+        // SAFETY: as for `wait`.
+        check(unsafe { libc::sem_post(self.0.as_ptr()) })
+    }
+}
+
+impl Drop for Semaphore {
+    fn drop(&mut self) {
+        // SAFETY: as for `wait`; nobody uses the address after this.
+        unsafe { libc::sem_close(self.0.as_ptr()) };
+    }
+}
+
+fn unlink(semaphore: &str) -> io::Result<()> {
+    let name = CString::new(semaphore)?;
+    // SAFETY: `name` ends with a zero byte.
+    check(unsafe { libc::sem_unlink(name.as_ptr()) })
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn map(memory: &File) -> io::Result<NonNull<u8>> {
+    let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    // SAFETY: a new mapping at a place of the kernel's choice overlaps nothing.
+    Ok(unsafe { mmap(None, SIZE, protection, MapFlags::MAP_SHARED, memory, 0) }?.cast())
+}
+
+fn free_name(name: &str) -> String {
+    format!("{name}-free")
+}
+
+fn full_name(name: &str) -> String {
+    format!("{name}-full")
+}
+
+/// Where the three objects are files (sem_overview(7), shm_overview(7)).
+fn paths(name: &str) -> [String; 3] {
+    let name = name.trim_start_matches('/');
+    [format!("/dev/shm/{name}"), format!("/dev/shm/sem.{name}-free"), format!("/dev/shm/sem.{name}-full")]
+}
+
+fn check_owner(path: &str) -> io::Result<()> {
+    let meta = fs::symlink_metadata(path)?;
+    if meta.is_file() && meta.uid() == geteuid().as_raw() { Ok(()) } else { Err(Errno::EPERM.into()) }
+}
