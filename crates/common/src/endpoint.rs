@@ -73,14 +73,20 @@ pub(crate) fn runtime_dir() -> Result<PathBuf> {
 /// Makes the runtime folder where it is missing, and refuses one that others could tamper with.
 pub(crate) fn make_runtime_dir() -> Result<()> {
     let dir = runtime_dir()?;
-    match fs::DirBuilder::new().mode(0o700).create(&dir) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(error).doing(format!("mkdir {}", dir.display()));
+    let meta = loop {
+        match fs::DirBuilder::new().mode(0o700).create(&dir) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(error).doing(format!("mkdir {}", dir.display()));
+            }
+            _ => {}
         }
-        _ => {}
-    }
-    // Never through a link: in /tmp anybody may have put one there.
-    let meta = fs::symlink_metadata(&dir).doing(format!("stat {}", dir.display()))?;
+        // Never through a link: in /tmp anybody may have put one there.
+        match fs::symlink_metadata(&dir) {
+            // Another pair has ended in between and removed the folder, which was empty.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => break other.doing(format!("stat {}", dir.display()))?,
+        }
+    };
     if !meta.is_dir() || meta.uid() != geteuid().as_raw() || meta.mode() & 0o077 != 0 {
         return Err(io::Error::from_raw_os_error(libc::EPERM))
             .doing(format!("runtime folder {}", dir.display()))

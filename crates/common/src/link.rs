@@ -54,10 +54,16 @@ impl Link {
     ) -> Result<(Link, T)> {
         let mut link = Link::bare(args)?;
         let path = endpoint::lock_file(args)?;
-        if path.starts_with(endpoint::runtime_dir()?) {
-            endpoint::make_runtime_dir()?;
-        }
-        let mut claim = Claim::take(&path).doing(format!("lock {}", path.display())).map_err(explain)?;
+        let in_runtime_dir = path.starts_with(endpoint::runtime_dir()?);
+        let claim = loop {
+            let _folder = in_runtime_dir.then(runtime_folder).transpose()?;
+            match Claim::take(&path) {
+                // Another pair has ended in between and removed the folder, which was empty.
+                Err(error) if in_runtime_dir && error.kind() == io::ErrorKind::NotFound => {}
+                other => break other,
+            }
+        };
+        let mut claim = claim.doing(format!("lock {}", path.display())).map_err(explain)?;
         // Ours to replace: what a dead owner of this lock file left, and names that only we ever use.
         if claim.stale || args.endpoint.is_none() {
             match remove() {
@@ -89,6 +95,7 @@ impl Link {
         let in_runtime_dir = path.starts_with(endpoint::runtime_dir()?);
         let folder = folder_of(&path);
         let mut changes: Option<Inotify> = None;
+        let mut runtime_dir = None;
         let attachment = loop {
             if let Some(attachment) =
                 Attachment::try_new(&path).doing(format!("lock {}", path.display())).map_err(explain)?
@@ -106,10 +113,16 @@ impl Link {
                 Some(inotify) => inotify,
                 None => inotify().doing("inotify").map_err(explain)?,
             };
-            if in_runtime_dir {
-                endpoint::make_runtime_dir()?;
+            loop {
+                if in_runtime_dir && let Some(last) = runtime_dir.replace(runtime_folder()?) {
+                    last.forget();
+                }
+                match watch(&inotify, &folder) {
+                    // Another pair has ended in between and removed the folder, which was empty.
+                    Err(error) if in_runtime_dir && error.kind() == io::ErrorKind::NotFound => {}
+                    other => break other.doing(format!("watch {}", folder.display()))?,
+                }
             }
-            watch(&inotify, &folder).doing(format!("watch {}", folder.display()))?;
             changes = Some(inotify);
         };
         let receiver = attachment.receiver.try_clone().doing("dup")?;
@@ -226,6 +239,17 @@ impl Link {
     fn place(&self, call: &str) -> String {
         if self.endpoint.is_empty() { format!("{call}: ") } else { format!("{call} {}: ", self.endpoint) }
     }
+}
+
+/// Makes the runtime folder. Whoever comes and waits in vain leaves no empty one behind.
+fn runtime_folder() -> Result<Cleanup> {
+    let mut made = Ok(());
+    let create = || {
+        made = endpoint::make_runtime_dir();
+        Ok(((), endpoint::remove_runtime_dir_if_empty))
+    };
+    let ((), folder) = Cleanup::create(create).doing("mkdir")?;
+    made.map(|()| folder)
 }
 
 fn is_interruption(error: &io::Error) -> bool {
