@@ -36,15 +36,7 @@ enum Stdin {
 
 impl<'t> Launch<'t> {
     pub(crate) fn new(trial: &'t Trial, role: Role) -> Launch<'t> {
-        Launch {
-            trial,
-            role,
-            args: Vec::new(),
-            endpoint: true,
-            stdin: Stdin::Empty,
-            stdout: Stdout::Keep,
-            umask: None,
-        }
+        Launch { trial, role, args: Vec::new(), endpoint: true, stdin: Stdin::Empty, stdout: Stdout::Keep, umask: None }
     }
 
     /// Adds arguments.

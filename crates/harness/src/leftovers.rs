@@ -10,6 +10,7 @@ use nix::mqueue::{MQ_OFlag, mq_close, mq_open, mq_unlink};
 use nix::sys::stat::{Mode, fstat};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
+use crate::run::children;
 use crate::trial::all_files;
 
 /// An object of the kernel that has a name.
@@ -158,8 +159,6 @@ pub fn left_over_of_this_run() -> Vec<String> {
     let folders = fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
     let ours = folders.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix()));
     left.extend(ours.map(|entry| entry.path().display().to_string()));
-    let own = std::process::id().to_string();
-    let children = fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
-    left.extend(children.split_whitespace().map(|pid| format!("child process {pid}")));
+    left.extend(children(std::process::id() as i32).iter().map(|pid| format!("child process {pid}")));
     left
 }

@@ -8,6 +8,9 @@ use std::{env, fs};
 
 use crate::Result;
 
+/// Bytes in the largest transfer that is tried.
+const LARGE: usize = 64 << 20;
+
 /// A sender and a receiver that belong together.
 #[derive(Clone, Debug)]
 pub struct Pair {
@@ -68,8 +71,8 @@ pub struct Capabilities {
     pub blocks: bool,
     /// Bytes in the longest message.
     pub max_message: usize,
-    /// Bytes that a transfer may have in a test of a few seconds; `BUDGET` in the environment overrules.
-    pub budget: usize,
+    /// Bytes that a transfer may have, where the technique is slow.
+    pub payload_limit: usize,
 }
 
 impl Pair {
@@ -117,12 +120,7 @@ impl Capabilities {
             other => return Err(unknown("endpoint", other).into()),
         };
         let notices = get("notices")?;
-        // Who is reached by a pid is reached by signals, one bit at a time.
-        let default_budget = if endpoint == EndpointKind::Pid { 4 << 10 } else { 64 << 20 };
-        let budget = match env::var("BUDGET") {
-            Ok(bytes) => bytes.parse().map_err(|_| format!("BUDGET={bytes}: not a number of bytes"))?,
-            Err(_) => default_budget,
-        };
+        let payload_limit = get("payload-limit").ok().map_or(Ok(LARGE), str::parse)?;
         Ok(Capabilities {
             reach,
             endpoint,
@@ -132,7 +130,7 @@ impl Capabilities {
             receiver_notices: matches!(notices, "both" | "receiver-only"),
             blocks: get("when-full")? == "blocks",
             max_message: get("max-message")?.parse()?,
-            budget,
+            payload_limit,
         })
     }
 }

@@ -117,6 +117,11 @@ impl<'t> Both<'t> {
 }
 
 impl Run {
+    /// Two strangers that have been started one by one.
+    pub fn of(sender: Process, receiver: Process) -> Run {
+        Run { sender, receiver: Some(receiver), family: false }
+    }
+
     /// The process at whose standard output the payload comes out: a family shares one.
     pub fn output(&self) -> &Process {
         if self.family { &self.sender } else { self.receiver.as_ref().unwrap_or(&self.sender) }
@@ -212,7 +217,7 @@ fn find_receiver(trial: &Trial, sender: &Process) -> Result<Option<Process>> {
     Ok(None)
 }
 
-fn children(pid: i32) -> Vec<i32> {
+pub(crate) fn children(pid: i32) -> Vec<i32> {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
     let lists = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
     lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
