@@ -161,7 +161,7 @@ impl Trial {
         });
         // A long trial starts hundreds of programs; the last ones matter.
         let lines: Vec<String> = lines.collect();
-        lines[lines.len().saturating_sub(40)..].join("\n")
+        lines[lines.len().saturating_sub(16)..].join("\n")
     }
 
     pub(crate) fn log(&self, name: &str, args: &[OsString], stderr: &Capture) {
