@@ -12,7 +12,9 @@ const TIMEOUT: f64 = 1.0;
 /// What a wait may take beyond it.
 const SLACK: Duration = Duration::from_millis(500);
 /// A transfer that takes so long has room for random moments.
-const LONG_ENOUGH: Duration = Duration::from_millis(80);
+const LONG_ENOUGH: Duration = Duration::from_millis(50);
+/// Bytes in a message: small ones make a transfer long without making it large.
+const MESSAGE: usize = 64;
 
 /// Who is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,10 +59,10 @@ impl Plan {
             let complete = run.complete().map_err(|error| format!("{error}\n{}", trial.report()))?;
             ensure!(complete == payload, "an undisturbed transfer of {len} bytes went wrong");
             let length = begin.elapsed();
-            if length >= LONG_ENOUGH || len * 4 > pair.can.payload_limit {
+            if length >= LONG_ENOUGH || len * 2 > pair.can.payload_limit {
                 return Ok(Plan { payload, length });
             }
-            len *= 4;
+            len *= 2;
         }
     }
 }
@@ -68,11 +70,13 @@ impl Plan {
 /// Starts both ends at once, so that a kill may hit the rendezvous too.
 fn start(trial: &Trial, payload: &[u8]) -> Result<Run> {
     let file = trial.file("input", payload)?;
+    let size = MESSAGE.min(trial.pair.can.max_message).to_string();
+    let input = ["--file", &file, "--size", &size];
     if trial.pair.is_family() {
-        return trial.both().sender(["--file", &file]).timeout(TIMEOUT).start();
+        return trial.both().sender(input).timeout(TIMEOUT).start();
     }
     let receiver = trial.launch(Role::Receiver).timeout(TIMEOUT).spawn()?;
-    let sender = trial.launch(Role::Sender).args(["--file", &file]).timeout(TIMEOUT).spawn()?;
+    let sender = trial.launch(Role::Sender).args(input).timeout(TIMEOUT).spawn()?;
     Ok(Run::of(sender, receiver))
 }
 
