@@ -1,7 +1,7 @@
 //! Which pairs there are, and what each says of itself.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::{env, fs};
@@ -157,7 +157,7 @@ pub fn pair(name: &str) -> Result<&'static Pair> {
 fn find() -> Result<Vec<Pair>> {
     if let Ok(given) = env::var("PAIR") {
         let (sender, receiver) = given.split_once(',').ok_or("PAIR: two paths with a comma between them are needed")?;
-        return Ok(vec![Pair::new(fs::canonicalize(sender)?, fs::canonicalize(receiver)?)?]);
+        return Ok(vec![Pair::new(absolute(sender)?, absolute(receiver)?)?]);
     }
     let programs = build()?;
     let mut found = Vec::new();
