@@ -141,12 +141,9 @@ make_work_dir() {
     trap 'exit 143' TERM
     work=$(mktemp -d "/tmp/ipc-lab-$EUID-run-XXXXXX")
     export XDG_RUNTIME_DIR=$work
-    # The lock tells leftovers.sh that the folder has an owner.
-    local lock
-    if command -v flock >/dev/null; then
-        exec {lock}<"$work"
-        flock "$lock"
-    fi
+    # Held open for as long as this run lives: so leftovers.sh knows that the folder has an owner.
+    local hold
+    exec {hold}<"$work"
 }
 
 end_run() {
