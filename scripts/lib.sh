@@ -126,6 +126,20 @@ ordered_names() {
     done | LC_ALL=C sort -t "$(printf '\t')" -k 1,1n -k 2,2 | cut -f 2
 }
 
+# put_between NAME NEW PAGE: prints PAGE with the text of the file NEW between <!-- NAME --> and <!-- /NAME -->.
+put_between() {
+    [[ -f $3 ]] || die 1 "$3 does not exist"
+    awk -v new="$2" -v opening="<!-- $1 -->" -v closing="<!-- /$1 -->" '
+        $0 == closing { inside = 0; closed = 1 }
+        !inside { print }
+        $0 == opening {
+            inside = opened = 1
+            while ((getline line < new) > 0) print line
+        }
+        END { exit !(opened && closed) }
+    ' "$3" || die 1 "$3 lacks the lines <!-- $1 --> and <!-- /$1 -->"
+}
+
 # --- a run of its own -------------------------------------------------------------------------------------
 
 # Processes that must not outlive the script.

@@ -91,28 +91,14 @@ table() {
     done
 }
 
-# The README with the table of today.
-updated_readme() {
-    [[ -f $readme ]] || die 1 "$readme does not exist"
-    table >"$work/table"
-    awk -v table="$work/table" '
-        /^<!-- \/techniques -->$/ { inside = 0; closed = 1 }
-        !inside { print }
-        /^<!-- techniques -->$/ {
-            inside = opened = 1
-            while ((getline line < table) > 0) print line
-        }
-        END { exit opened && closed ? 0 : 1 }
-    ' "$readme" || die 1 "$readme lacks the lines <!-- techniques --> and <!-- /techniques -->"
-}
-
 build
 case $action in
     list) ordered_names ;;
     table) table ;;
     write | check)
         make_work_dir
-        updated_readme >"$work/readme"
+        table >"$work/table"
+        put_between techniques "$work/table" "$readme" >"$work/readme"
         if cmp -s "$work/readme" "$readme"; then
             exit 0
         elif [[ $action == write ]]; then
