@@ -53,9 +53,9 @@ plain() {
         -e "s/$name-plain-//g" "$crate/examples/$name-plain-$1.rs"
 }
 
-# is_used CRATE: does a copied file name it?
+# is_used CRATE: does a copied file name it, and not in a comment only?
 is_used() {
-    grep -q -w -r -e "${1//-/_}" "$dir/src" "$dir/tests"
+    sed 's|^ *//.*||' "$dir"/src/*.rs "$dir"/src/bin/*.rs "$dir"/tests/*.rs | grep -w -e "${1//-/_}" >/dev/null
 }
 
 # The crate's own manifest, less what belongs to the workspace or is not used by what was copied.

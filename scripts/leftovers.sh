@@ -100,21 +100,6 @@ owner() {
     return 1
 }
 
-# queues COMMAND...: runs a command in the folder of the message queues.
-queues() {
-    local mounted
-    mounted=$(awk '$3 == "mqueue" { print $2; exit }' /proc/mounts)
-    if [[ -n $mounted ]]; then
-        (cd -- "$mounted" && "$@")
-    elif ((EUID == 0)); then
-        # Root may mount it, where nobody else sees it.
-        # shellcheck disable=SC2016 # the inner shell expands it
-        unshare --mount sh -c 'mount -t mqueue none /mnt && cd /mnt && "$@"' sh "$@" 2>/dev/null
-    else
-        return 1
-    fi
-}
-
 # found KIND NAME [PID]: PID where it is known already that somebody uses it.
 kinds=() names=()
 left=0

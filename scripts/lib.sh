@@ -140,6 +140,21 @@ put_between() {
     ' "$3" || die 1 "$3 lacks the lines <!-- $1 --> and <!-- /$1 -->"
 }
 
+# queues COMMAND...: runs a command in the folder of the POSIX message queues; fails where it cannot be seen.
+queues() {
+    local mounted
+    mounted=$(awk '$3 == "mqueue" { print $2; exit }' /proc/mounts)
+    if [[ -n $mounted ]]; then
+        (cd -- "$mounted" && "$@")
+    elif ((EUID == 0)); then
+        # Root may mount it, where nobody else sees it.
+        # shellcheck disable=SC2016 # the inner shell expands it
+        unshare --mount sh -c 'mount -t mqueue none /mnt && cd /mnt && "$@"' sh "$@" 2>/dev/null
+    else
+        return 1
+    fi
+}
+
 # --- a run of its own -------------------------------------------------------------------------------------
 
 # Processes that must not outlive the script.

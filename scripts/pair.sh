@@ -90,10 +90,16 @@ show_object() {
             look grep -E '^(Name|Pid|SigBlk|SigCgt)' "/proc/$receiver/status"
             ;;
         name)
-            for entry in /dev/shm"$place"* /dev/shm/sem."${place#/}"* /dev/mqueue"$place"*; do
+            for entry in /dev/shm"$place"* /dev/shm/sem."${place#/}"*; do
                 [[ ! -e $entry ]] || look ls -l "$entry"
-                [[ ! -f $entry || $entry != /dev/mqueue/* ]] || look cat "$entry"
             done
+            # A message queue shows in a file system of its own, which not every machine mounts.
+            if entry=$(queues cat ".$place" 2>/dev/null); then
+                show kernel "\$ cat /dev/mqueue$place"
+                show kernel "$entry"
+            elif ! queues true && ! compgen -G "/dev/shm/*${place#/}*" >/dev/null; then
+                show kernel "(mount -t mqueue none /dev/mqueue would let you see message queues)"
+            fi
             ;;
         key) look grep -h -w -e key -e "$((place))" /proc/sysvipc/{msg,sem,shm} ;;
         address)

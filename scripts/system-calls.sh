@@ -97,7 +97,7 @@ cells() {
                     }
             for (i = 1; i <= n && i <= 4; i++)
                 list = list (i > 1 ? ", " : "") sprintf("%s %.2f", name[i], calls[i] / messages)
-            printf "%.3f | %s", total / messages, list
+            printf "%.3f | %s", total / messages, (list ? list : "-")
         }' "$work/calls"
 }
 
