@@ -82,7 +82,13 @@ need_technique() {
 build() {
     if [[ -z $programs ]]; then
         need_cargo
-        local executable
+        local executable name
+        for name in $(technique_names); do
+            if [[ ! -x ${CARGO_TARGET_DIR:-$root/target}/release/$name-receiver ]]; then
+                say "building the programs; this takes a minute or two"
+                break
+            fi
+        done
         (($#)) || set -- --workspace
         # Cargo alone knows where its target folder is.
         executable=$(cd -- "$root" && cargo build --release --locked --quiet --bins "$@" \
@@ -185,7 +191,26 @@ end_run() {
     for pid in "${started[@]}"; do
         wait "$pid" 2>/dev/null || true
     done
-    [[ -z $work ]] || rm -rf -- "$work"
+    [[ -z $work ]] || remove_work_dir
+}
+
+# A receiver that was killed left its lock file, and names in the kernel that the next receiver on the same
+# endpoint would remove. So let one come, and go.
+remove_work_dir() {
+    local lock name place
+    for lock in "$work"/ipc-lab/*.*.lock; do
+        lock=${lock##*/}
+        name=${lock%%.*}
+        place=${lock#*.}
+        place=${place%.lock}
+        case $(describe "$name" endpoint) in
+            name) place=/$place ;;
+            key) ;;
+            *) continue ;;
+        esac
+        timeout 5 "$programs/$name-receiver" --endpoint "$place" --timeout 0.1 --quiet </dev/null >/dev/null 2>&1 || true
+    done
+    rm -rf -- "$work"
 }
 
 # reap PID: waits for a process that this script has started and returns its exit status.

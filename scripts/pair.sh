@@ -61,14 +61,18 @@ terminal_of() {
 
 # hear_until PATTERN: shows what comes until a line matches; fails where the end comes first.
 hear_until() {
-    local line
-    while IFS= read -r -u "$narration" line; do
+    local line status
+    while true; do
+        status=0
+        # A sender waits for its standard input without limit, so this must have one.
+        IFS= read -r -t 25 -u "$narration" line || status=$?
+        ((status <= 128)) || die 1 "nothing comes any more"
+        ((status == 0)) || return 1
         show "$(terminal_of "$line")" "$line"
         said+=("$line")
         # shellcheck disable=SC2053 # it is a pattern
         [[ $line != $1 ]] || return 0
     done
-    return 1
 }
 
 # look COMMAND...: shows a command and what it prints.
@@ -82,7 +86,7 @@ look() {
 
 # The object, while it exists.
 show_object() {
-    local place=$1 pid entry
+    local place=$1 pid channel entry
     case $(describe "$name" endpoint) in
         path) look ls -l "$place" ;;
         pid)
@@ -108,10 +112,15 @@ show_object() {
             fi
             ;;
         inherited)
-            # Here $receiver is the sender, which has started it.
+            # Here $receiver is the sender, which has started the receiver with the channel as standard input.
             read -r pid _ <"/proc/$receiver/task/$receiver/children" || true
-            look ls -l "/proc/$receiver/fd"
-            look ls -l "/proc/$pid/fd"
+            channel=$(readlink "/proc/$pid/fd/0")
+            for entry in "/proc/$receiver/fd"/*; do
+                case $(readlink "$entry") in
+                    "$channel" | socket:*) look ls -l "$entry" ;;
+                esac
+            done
+            look ls -l "/proc/$pid/fd/0"
             ;;
     esac
 }
