@@ -13,7 +13,7 @@ const MEMORY: usize = 64 << 20;
 
 /// Nobody reads the receiver's standard output: the sender waits, and nobody hoards.
 fn slow_reader(trial: &Trial) -> Result {
-    let run = endless(trial).stdout(Stdout::Held).timeout(0.4).start()?;
+    let run = endless(trial).stdout(Stdout::Held).sender(["--timeout", "0.4"]).start()?;
     let mut peak = 0;
     while !run.sender.has_ended() {
         let processes = [Some(&run.sender), run.receiver.as_ref()];
@@ -31,7 +31,7 @@ fn slow_reader(trial: &Trial) -> Result {
 fn stdout_closed(trial: &Trial) -> Result {
     let both = endless(trial).stdout(Stdout::Head(20));
     let noticed = trial.pair.can.sender_notices;
-    let run = if noticed { both } else { both.timeout(0.4) }.start()?;
+    let run = if noticed { both } else { both.sender(["--timeout", "0.4"]) }.start()?;
     let ended = run.wait()?;
     if !trial.pair.is_family() {
         ended.receiver.expect(0)?;

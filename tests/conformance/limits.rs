@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use harness::{EndpointKind, Pair, Process, Result, Role, Trial, ensure};
+use harness::{EndpointKind, NO_ARGS, Pair, Process, Result, Role, Trial, ensure};
 
 /// The length in front of a message that nobody has room for: one below the mark of the end.
 const HOSTILE: [u8; 4] = 0xffff_fffe_u32.to_be_bytes();
@@ -26,7 +26,7 @@ fn hostile_length(trial: &Trial) -> Result {
         let launch = trial.launch(Role::Receiver).args(["--endpoint", "-"]).stdin_open(HOSTILE);
         return refuses(&launch.spawn()?);
     }
-    let receiver = trial.receiver([] as [&str; 0])?;
+    let receiver = trial.receiver(NO_ARGS)?;
     // Kept open: the end of the stream must not be what ends the receiver.
     let _stream = put(trial.endpoint().unwrap_or_default(), trial.pair.can.endpoint)?;
     refuses(&receiver)

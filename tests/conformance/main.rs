@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use std::{panic, thread};
 
-use harness::{Pair, Result, Trial, left_over_of_this_run, pairs};
+use harness::{Census, EndpointKind, Pair, Result, Trial, left_over_of_this_run, pairs};
 use libtest_mimic::{Arguments, Completion, Failed};
 
 /// One thing that every pair promises, as far as it declares the capability for it.
@@ -45,6 +45,12 @@ fn reliable(pair: &Pair) -> Result<(), &'static str> {
 
 fn strangers(pair: &Pair) -> Result<(), &'static str> {
     (!pair.is_family()).then_some(()).ok_or("the sender starts the receiver")
+}
+
+fn reliable_in_runtime_folder(pair: &Pair) -> Result<(), &'static str> {
+    reliable(pair)?;
+    let of_its_own = matches!(pair.can.endpoint, EndpointKind::Path | EndpointKind::Pid);
+    of_its_own.then_some(()).ok_or("the default endpoint is not in the trial's own runtime folder")
 }
 
 fn reliable_strangers(pair: &Pair) -> Result<(), &'static str> {
@@ -79,8 +85,9 @@ fn main() -> ExitCode {
     // Promises in the outer loop: the trials that run side by side are of different techniques.
     let promises = tables.into_iter().flatten();
     let trials = promises.flat_map(|promise| pairs.iter().map(move |pair| trial(pair, promise))).collect();
+    let before = Census::take();
     let conclusion = libtest_mimic::run(&args, trials);
-    let left = left_over_of_this_run();
+    let left = [left_over_of_this_run(), before.new_since()].concat();
     if !left.is_empty() {
         return fail(&format!("the run left behind: {}", left.join(", ")));
     }

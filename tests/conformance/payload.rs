@@ -3,8 +3,8 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::{always, reliable, reliable_strangers};
-use harness::{Result, Role, Trial, bytes, ensure, sha256, sha256_of};
+use crate::{always, reliable, reliable_in_runtime_folder, reliable_strangers};
+use harness::{NO_ARGS, Result, Role, Trial, bytes, ensure, sha256, sha256_of};
 
 /// Sizes around everything that a kernel rounds to: nothing, a page, PIPE_BUF, a pipe's buffer, a mebibyte.
 const SIZES: &[usize] = &[1, 2, 4095, 4096, 4097, 6000, 65535, 65536, 65537, (1 << 20) - 1, 1 << 20, (1 << 20) + 1];
@@ -123,10 +123,20 @@ fn sender_first(trial: &Trial) -> Result {
     // Long enough to be waiting; if it is not yet, the trial is only an easier one.
     thread::sleep(Duration::from_millis(60));
     ensure!(!sender.has_ended(), "the sender does not wait");
-    let receiver = trial.receiver([] as [&str; 0])?;
+    let receiver = trial.receiver(NO_ARGS)?;
     sender.wait()?.expect(0)?;
     receiver.wait()?.expect(0)?;
     ensure!(receiver.stdout() == b"first\n", "other bytes came out");
+    Ok(())
+}
+
+/// Without `--endpoint` the two meet in this user's runtime folder.
+fn default_endpoint(trial: &Trial) -> Result {
+    let receiver = trial.launch(Role::Receiver).without_endpoint().ready()?;
+    let sender = trial.launch(Role::Sender).without_endpoint().args(["there"]).spawn()?;
+    sender.wait()?.expect(0)?;
+    receiver.wait()?.expect(0)?;
+    ensure!(receiver.stdout() == b"there\n", "other bytes came out");
     Ok(())
 }
 
@@ -156,4 +166,5 @@ crate::promises! {
     reliable: again_on_the_same_endpoint, two_pairs_at_once;
     always: nothing_at_all, too_long;
     reliable_strangers: sender_first;
+    reliable_in_runtime_folder: default_endpoint;
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink
 use std::os::unix::net::UnixListener;
 use std::thread;
 
-use harness::{EndpointKind, Object, Pair, Process, Result, Role, Signal, Trial, ensure};
+use harness::{EndpointKind, NO_ARGS, Object, Pair, Process, Result, Role, Signal, Trial, ensure};
 use nix::mqueue::{MQ_OFlag, mq_close, mq_open};
 use nix::sys::stat::Mode;
 use nix::unistd::{Uid, geteuid, mkfifo, setfsuid};
@@ -30,7 +30,7 @@ type Made = (Object, Option<FileType>);
 
 /// A receiver started alone, looked at, and ended.
 fn objects_of(trial: &Trial) -> Result<Vec<Made>> {
-    let receiver = trial.receiver([] as [&str; 0])?;
+    let receiver = trial.receiver(NO_ARGS)?;
     let kind = |object: &Object| match object {
         Object::File(path) => fs::symlink_metadata(path).ok().map(|meta| meta.file_type()),
         Object::Queue(_) => None,

@@ -101,16 +101,53 @@ pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Lines of `/proc/sysvipc` about this key.
+/// Kind, key and number of every System V object, as ipcs(1) lists them.
+fn all_system_v() -> Vec<(String, String)> {
+    let of = |kind: &str| {
+        let table = fs::read_to_string(format!("/proc/sysvipc/{kind}")).unwrap_or_default();
+        let words = table.lines().skip(1).filter_map(|line| {
+            let mut words = line.split_whitespace();
+            Some((words.next()?.to_owned(), format!("System V {kind} {}", words.next()?)))
+        });
+        words.collect::<Vec<_>>()
+    };
+    ["msg", "sem", "shm"].into_iter().flat_map(of).collect()
+}
+
+/// The System V objects with this key.
 pub(crate) fn system_v(key: &str) -> Vec<String> {
     let key = key.strip_prefix("0x").and_then(|hex| u32::from_str_radix(hex, 16).ok());
     let key = key.map(|key| (key as i32).to_string());
-    let of = |kind: &str| {
-        let table = fs::read_to_string(format!("/proc/sysvipc/{kind}")).unwrap_or_default();
-        let lines = table.lines().skip(1).filter(|line| line.split_whitespace().next() == key.as_deref());
-        lines.map(|line| format!("System V {kind} {}", line.trim())).collect::<Vec<_>>()
-    };
-    ["msg", "sem", "shm"].into_iter().flat_map(of).collect()
+    let all = all_system_v().into_iter();
+    all.filter(|(other, _)| Some(other) == key.as_ref()).map(|(_, object)| object).collect()
+}
+
+/// What exists on this machine under no trial's name: System V objects, and objects at default endpoints.
+pub struct Census(Vec<String>);
+
+impl Census {
+    /// Counts everything now.
+    pub fn take() -> Census {
+        let mut all: Vec<String> = all_system_v().into_iter().map(|(_, object)| object).collect();
+        let by_default = |name: &str| name.contains("ipc-lab") && !name.contains("ipc-lab-test-");
+        for folder in ["/dev/shm", "/dev/mqueue"] {
+            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+            let names = entries.map(|entry| entry.path().display().to_string());
+            all.extend(names.filter(|name| by_default(name)));
+        }
+        Census(all)
+    }
+
+    /// What is there now and was not there then, and is not about to go either.
+    pub fn new_since(&self) -> Vec<String> {
+        let new = |now: Census| now.0.into_iter().filter(|object| !self.0.contains(object)).collect::<Vec<_>>();
+        if new(Census::take()).is_empty() {
+            return Vec::new();
+        }
+        // Somebody else at work, perhaps.
+        thread::sleep(Duration::from_secs(1));
+        new(Census::take())
+    }
 }
 
 /// Processes that carry the trial's runtime folder in their environment, whoever is their parent now.

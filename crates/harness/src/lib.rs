@@ -43,7 +43,7 @@ mod trial;
 pub use capture::Stdout;
 pub use data::{bytes, sha256, sha256_of};
 pub use launch::Launch;
-pub use leftovers::{Object, left_over_of_this_run};
+pub use leftovers::{Census, Object, left_over_of_this_run};
 pub use pairs::{Capabilities, EndpointKind, Pair, Reach, pair, pairs};
 pub use process::{How, Outcome, Process, Role, Signal};
 pub use run::{Both, Ended, Run};
@@ -54,6 +54,9 @@ pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// What everything here returns.
 pub type Result<T = (), E = Failure> = std::result::Result<T, E>;
+
+/// For a program without arguments: `trial.receiver(NO_ARGS)`.
+pub const NO_ARGS: [&str; 0] = [];
 
 /// Fails with a formatted text unless a condition holds.
 #[macro_export]
