@@ -25,7 +25,7 @@ use std::{process, ptr};
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
-use nix::unistd::{geteuid, getuid};
+use nix::unistd::geteuid;
 
 const ZERO: Signal = Signal::SIGUSR1;
 const ONE: Signal = Signal::SIGUSR2;
@@ -141,6 +141,10 @@ impl Write for Writer {
     /// byte, and goes on with the bit that is due. `EPIPE` where the other process has ended.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let Some(byte) = bytes.first() else { return Ok(0) };
+        if self.done == 0 && !self.sent {
+            // The next acknowledgement would be merged with what a stranger has sent since the last byte.
+            discard_pending();
+        }
         while self.done < u8::BITS {
             if !self.sent {
                 let bit = byte << self.done & 0x80 != 0;
@@ -208,12 +212,12 @@ impl Read for Reader {
     }
 }
 
-/// Waits for one of the blocked `signals` from a process of this user's, and takes it. The second value is the
-/// pid of that process.
+/// Waits for one of the blocked `signals` and takes it. The second value is the pid of the process that sent it:
+/// one of this user's or of root's, for nobody else may (kill(2)).
 ///
 /// # Errors
 /// `EINTR` after another signal.
-pub fn wait(signals: &SigSet) -> io::Result<(Signal, i32)> {
+fn wait(signals: &SigSet) -> io::Result<(Signal, i32)> {
     loop {
         let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
         // SAFETY: the set is initialised, and `info` has room for what the kernel tells.
@@ -225,19 +229,20 @@ pub fn wait(signals: &SigSet) -> io::Result<(Signal, i32)> {
         let info = unsafe { info.assume_init() };
         // SI_USER is what the kernel vouches for: kill(2) and pidfd_send_signal(2) by a process that it names.
         if info.si_code == libc::SI_USER {
-            // SAFETY: with SI_USER the kernel sets these two fields.
-            let pid = unsafe { info.si_pid() };
-            // SAFETY: as above.
-            let uid = unsafe { info.si_uid() };
-            if uid == getuid().as_raw() {
-                return Ok((Signal::try_from(signal)?, pid));
-            }
+            // SAFETY: with SI_USER the kernel sets this field.
+            return Ok((Signal::try_from(signal)?, unsafe { info.si_pid() }));
         }
     }
 }
 
-/// The signals that are bits.
-pub fn bits() -> SigSet {
+/// Takes what is pending and forgets it.
+fn discard_pending() {
+    let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the set and the time are initialised, and a null siginfo is not written to.
+    while unsafe { libc::sigtimedwait(bits().as_ref(), ptr::null_mut(), &now) } > 0 {}
+}
+
+fn bits() -> SigSet {
     SigSet::from_iter([ZERO, ONE])
 }
 
