@@ -9,7 +9,7 @@
 use std::env;
 use std::io::{self, Write};
 
-use posix_sem::posix_sem::{self, Buffer, MAX};
+use ::posix_sem::posix_sem::{self, Buffer, MAX};
 
 fn main() -> io::Result<()> {
     let name = env::args().nth(1).expect("usage: posix-sem-plain-receiver /NAME");

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::{io, process, thread};
 
-use posix_sem::posix_sem::{self, Buffer, MAX, SLOTS};
+use ::posix_sem::posix_sem::{self, Buffer, MAX, SLOTS};
 
 /// A name that nobody uses.
 fn unused_name(name: &str) -> String {
