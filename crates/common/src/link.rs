@@ -225,9 +225,14 @@ impl Link {
 
     #[cold]
     fn failed(&self, call: &str, error: io::Error) -> Error {
-        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        use io::ErrorKind::{
+            BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof,
+        };
+        let met = matches!(self.hold, Hold::Sender(_));
         match error.kind() {
             BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof => self.gone(call, Some(&error)),
+            // The endpoint was there when we met; a receiver removes it when it ends.
+            NotFound | ConnectionRefused if met => self.gone(call, Some(&error)),
             _ => {
                 let hint = match error.raw_os_error() {
                     Some(libc::EFBIG) => Some("see ulimit -f".to_owned()),

@@ -130,7 +130,14 @@ fn watch_clock(shared: &Weak<Shared>, timeout: Duration) {
 /// Notes the cause and interrupts the waiting thread until there is nobody left to interrupt.
 fn stop(shared: &Weak<Shared>, cause: Cause) {
     while let Some(shared) = shared.upgrade() {
-        let _ = shared.cause.compare_exchange(0, cause as u8, Ordering::Release, Ordering::Relaxed);
+        match cause {
+            // It outranks a deadline that passed while this process was stopped and that no call has run
+            // into: who never blocks, as in a file, would otherwise go on for ever.
+            Cause::PeerGone => shared.cause.store(cause as u8, Ordering::Release),
+            Cause::TimedOut => {
+                let _ = shared.cause.compare_exchange(0, cause as u8, Ordering::Release, Ordering::Relaxed);
+            }
+        }
         {
             let thread = shared.thread.lock().unwrap_or_else(PoisonError::into_inner);
             let Some(thread) = *thread else { return };

@@ -1,0 +1,66 @@
+//! Finds the pairs of programs, starts them, waits for them under deadlines, kills them and looks for what
+//! they leave behind. It knows them by their command line alone, so that a pair in any language will do.
+//!
+//! ```no_run
+//! use harness::{Trial, pair};
+//!
+//! # fn main() -> harness::Result {
+//! let pair = pair("fifo")?;
+//! let trial = Trial::new(&pair)?; // its own folder, runtime folder and endpoint
+//! let receiver = trial.receiver(["--stats"])?; // started, and ready
+//! let sender = trial.sender(["hello"])?;
+//! sender.wait()?.expect(0)?;
+//! receiver.wait()?.expect(0)?;
+//! assert_eq!(receiver.stdout(), b"hello\n");
+//! trial.finish() // nothing is left behind
+//! # }
+//! ```
+//!
+//! Both ends at once, whichever of them starts the other (in a family the sender starts the receiver):
+//!
+//! ```no_run
+//! # fn main() -> harness::Result {
+//! # let pair = harness::pair("pipe")?;
+//! # let trial = harness::Trial::new(&pair)?;
+//! let run = trial.both().sender(["--count", "3"]).receiver(["--stats"]).timeout(2.0).start()?;
+//! let payload = run.complete()?; // both exit with 0
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Everything that a trial started is killed when it is dropped, and no wait outlasts the trial's deadline.
+
+mod capture;
+mod data;
+pub mod kill;
+mod launch;
+mod leftovers;
+mod pairs;
+mod process;
+mod run;
+mod trial;
+
+pub use capture::Stdout;
+pub use data::{bytes, sha256, sha256_of};
+pub use launch::Launch;
+pub use leftovers::{Object, left_over_of_this_run};
+pub use pairs::{Capabilities, EndpointKind, Pair, Reach, pair, pairs};
+pub use process::{How, Outcome, Process, Role, Signal};
+pub use run::{Both, Ended, Run};
+pub use trial::Trial;
+
+/// What went wrong, for a person to read.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// What everything here returns.
+pub type Result<T = (), E = Failure> = std::result::Result<T, E>;
+
+/// Fails with a formatted text unless a condition holds.
+#[macro_export]
+macro_rules! ensure {
+    ($condition:expr, $($text:tt)+) => {
+        if !$condition {
+            return Err(format!($($text)+).into());
+        }
+    };
+}

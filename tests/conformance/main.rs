@@ -1,0 +1,110 @@
+//! What the contract promises (`docs/contract.md`), tried on every pair of programs.
+//!
+//! `cargo test -p conformance -- fifo` tries one technique, `-- fifo::order` one promise.
+//! `PAIR=path/to/sender,path/to/receiver cargo test -p conformance` tries any pair, in any language.
+
+mod cli;
+mod ends;
+mod faults;
+mod interrupts;
+mod limits;
+mod payload;
+mod security;
+
+use std::process::ExitCode;
+use std::time::Duration;
+use std::{panic, thread};
+
+use harness::{Pair, Result, Trial, left_over_of_this_run, pairs};
+use libtest_mimic::{Arguments, Completion, Failed};
+
+/// One thing that every pair promises, as far as it declares the capability for it.
+struct Promise {
+    name: &'static str,
+    /// `Err` says why the promise does not concern a pair.
+    applies: fn(&Pair) -> Result<(), &'static str>,
+    run: fn(&Trial) -> Result,
+}
+
+/// Names and functions of promises, for the table at the end of each file.
+macro_rules! promises {
+    ($($applies:ident: $($name:ident),+ $(,)?;)+) => {
+        pub(crate) const PROMISES: &[crate::Promise] =
+            &[$($(crate::Promise { name: stringify!($name), applies: $applies, run: $name }),+),+];
+    };
+}
+pub(crate) use promises;
+
+fn always(_: &Pair) -> Result<(), &'static str> {
+    Ok(())
+}
+
+fn reliable(pair: &Pair) -> Result<(), &'static str> {
+    pair.can.reliable.then_some(()).ok_or("the kernel may drop messages")
+}
+
+fn strangers(pair: &Pair) -> Result<(), &'static str> {
+    (!pair.is_family()).then_some(()).ok_or("the sender starts the receiver")
+}
+
+fn reliable_strangers(pair: &Pair) -> Result<(), &'static str> {
+    strangers(pair).and_then(|()| reliable(pair))
+}
+
+fn blocks(pair: &Pair) -> Result<(), &'static str> {
+    pair.can.blocks.then_some(()).ok_or("the sender does not wait for a slow receiver")
+}
+
+/// Longer than any trial takes on a busy machine; what hangs is found by the waits within.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+fn main() -> ExitCode {
+    let mut args = Arguments::from_args();
+    // A trial mostly waits, so there is room for more of them than there are cores.
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    args.test_threads = args.test_threads.or(Some(2 * cores));
+    let pairs = match pairs() {
+        Ok(pairs) => pairs,
+        Err(error) => return fail(&error.to_string()),
+    };
+    let tables = [
+        payload::PROMISES,
+        ends::PROMISES,
+        interrupts::PROMISES,
+        faults::PROMISES,
+        limits::PROMISES,
+        security::PROMISES,
+        cli::PROMISES,
+    ];
+    // Promises in the outer loop: the trials that run side by side are of different techniques.
+    let promises = tables.into_iter().flatten();
+    let trials = promises.flat_map(|promise| pairs.iter().map(move |pair| trial(pair, promise))).collect();
+    let conclusion = libtest_mimic::run(&args, trials);
+    let left = left_over_of_this_run();
+    if !left.is_empty() {
+        return fail(&format!("the run left behind: {}", left.join(", ")));
+    }
+    conclusion.exit_code()
+}
+
+fn trial(pair: &'static Pair, promise: &'static Promise) -> libtest_mimic::Trial {
+    let run = || {
+        if let Err(reason) = (promise.applies)(pair) {
+            return Ok(Completion::ignored_with(reason));
+        }
+        let trial = Trial::of(pair, DEADLINE)?;
+        let tried = panic::catch_unwind(panic::AssertUnwindSafe(|| (promise.run)(&trial)));
+        let result = tried.unwrap_or_else(|_| Err("an assertion failed, see above".into()));
+        match result.and_then(|()| trial.finish()) {
+            Ok(()) => Ok(Completion::Completed),
+            Err(error) => Err(Failed::from(format!("{error}\n{}", trial.report()))),
+        }
+    };
+    libtest_mimic::Trial::ignorable_test(format!("{}::{}", pair.name, promise.name), run)
+}
+
+#[expect(clippy::print_stderr, reason = "a test program speaks to a person")]
+fn fail(text: &str) -> ExitCode {
+    eprintln!("error: {text}");
+    ExitCode::from(101)
+}
