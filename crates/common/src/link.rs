@@ -1,7 +1,7 @@
 //! One end's tie to the other: the rendezvous, and waits that end when the peer dies or time is up.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use nix::sys::inotify::Inotify;
 
@@ -148,11 +148,14 @@ impl Link {
         }
     }
 
-    /// The receiver's process for the sender that has attached to it, whatever becomes of its pid.
-    pub fn receiver_pidfd(&self) -> Option<BorrowedFd<'_>> {
+    /// For the sender that has attached: the receiver's pid and a pidfd of it.
+    ///
+    /// # Errors
+    /// [`Error::System`] where descriptors have run out.
+    pub fn receiver(&self) -> Result<(i32, OwnedFd)> {
         match &self.hold {
-            Hold::Sender(attachment) => Some(attachment.receiver.as_fd()),
-            _ => None,
+            Hold::Sender(attachment) => Ok((attachment.pid, attachment.receiver.try_clone().doing("dup")?)),
+            _ => Err(io::Error::from(io::ErrorKind::NotConnected)).doing("pidfd_open"),
         }
     }
 
