@@ -23,7 +23,9 @@ pub struct Link {
 enum Hold {
     /// The kernel tells of the peer's death, and nobody needs to be found.
     Nothing,
-    Receiver { _claim: Claim },
+    Receiver {
+        _claim: Claim,
+    },
     Sender(Attachment),
 }
 
@@ -167,33 +169,39 @@ impl Link {
 
     /// The error for an end of the conversation that was not announced.
     pub fn gone(&self, call: &str, error: Option<&io::Error>) -> Error {
-        let why = error.map_or(String::new(), |error| format!("{}: ", reason(error)));
+        let why = error.map_or(String::new(), |error| format!(" {}:", reason(error)));
         let what = match self.args.role {
             Role::Sender => "the receiver ended before it had taken everything",
             Role::Receiver => "the sender ended without finishing",
         };
-        Error::PeerGone(format!("{}{why}{what}", self.place(call)))
+        Error::PeerGone(format!("{}:{why} {what}", self.place(call)))
     }
 
     #[cold]
     fn stopped(&self, call: &str, cause: Cause) -> Error {
         match (cause, self.args.timeout) {
-            (Cause::TimedOut, Some(after)) => Error::TimedOut { doing: format!("{call} {}", self.endpoint), after },
+            (Cause::TimedOut, Some(after)) => Error::TimedOut { doing: self.place(call), after },
             _ => self.gone(call, None),
         }
     }
 
     #[cold]
     fn failed(&self, call: &str, error: io::Error) -> Error {
-        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        use io::ErrorKind::{
+            BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, NotFound, TimedOut, UnexpectedEof,
+        };
         match error.kind() {
             BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof => self.gone(call, Some(&error)),
-            _ => Error::System { doing: format!("{call} {}", self.endpoint), source: error, hint: None },
+            // ETIMEDOUT is the network's own word for a peer that no longer answers.
+            TimedOut => self.gone(call, Some(&error)),
+            // What a sender has attached to is there for as long as its receiver.
+            NotFound | ConnectionRefused if matches!(self.hold, Hold::Sender(_)) => self.gone(call, Some(&error)),
+            _ => Error::System { doing: self.place(call), source: error, hint: None },
         }
     }
 
     fn place(&self, call: &str) -> String {
-        if self.endpoint.is_empty() { format!("{call}: ") } else { format!("{call} {}: ", self.endpoint) }
+        if self.endpoint.is_empty() { call.to_owned() } else { format!("{call} {}", self.endpoint) }
     }
 }
 
