@@ -1,9 +1,11 @@
 //! Where the two ends meet when nobody says where: per user, so that nobody else can read, squat or break it.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::{env, fs, io};
+use std::sync::mpsc::channel;
+use std::time::Duration;
+use std::{env, fs, io, thread};
 
 use nix::unistd::geteuid;
 
@@ -67,6 +69,24 @@ pub(crate) fn of(args: &Args) -> Result<String> {
         }
     }
     Ok(text)
+}
+
+/// What an endpoint that is an address stands for; a host's name may stand for several.
+pub(crate) fn addresses(args: &Args) -> Result<Vec<SocketAddr>> {
+    let text = of(args)?;
+    if let Ok(address) = text.parse() {
+        return Ok(vec![address]);
+    }
+    let call = format!("look up {text}");
+    // getaddrinfo(3) may ask a server far away and cannot be interrupted, so it gets a thread that can be left.
+    let (tell, told) = channel();
+    let look_up = move || drop(tell.send(text.to_socket_addrs()));
+    thread::Builder::new().name("look up".into()).spawn(look_up).doing("starting a thread")?;
+    let timeout = args.timeout.unwrap_or(Duration::MAX);
+    match told.recv_timeout(timeout) {
+        Ok(found) => Ok(found.doing(call)?.collect()),
+        Err(_) => Err(Error::TimedOut { doing: call, after: timeout }),
+    }
 }
 
 /// The file that the two ends lock (see `rendezvous.rs`): beside a path, in the runtime folder for a name.
