@@ -51,7 +51,7 @@ is_own() {
 # Fills `lock_owners` (what a lock file guards → pid) and `users` (path or name → pid).
 declare -A lock_owners users
 look_at_processes() {
-    local pid inode dir file guarded name target
+    local pid inode dir file guarded target
     local -A locked=()
     lock_owners=() users=()
     # 3: POSIX  ADVISORY  WRITE 4711 fe:00:131075 0 0
@@ -65,11 +65,15 @@ look_at_processes() {
             [[ -n $pid ]] || continue
             guarded=${file%.lock}
             lock_owners[$guarded]=$pid
-            # TECHNIQUE.NAME.lock guards a name of the kernel's.
-            for name in $(technique_names); do
-                [[ ${guarded##*/} != "$name".* ]] || lock_owners[${guarded##*/"$name".}]=$pid
-            done
         done
+    done
+    # NAME.TECHNIQUE.lock guards a name of the kernel's.
+    for file in /dev/shm/"$prefix"*.lock; do
+        is_own "$file" || continue
+        pid=${locked[$(stat -c %i -- "$file")]-}
+        guarded=${file##*/}
+        guarded=${guarded%.lock}
+        [[ -z $pid ]] || lock_owners[${guarded%.*}]=$pid
     done
     while read -r pid target; do
         users[$target]=$pid

@@ -89,12 +89,14 @@ pub(crate) fn addresses(args: &Args) -> Result<Vec<SocketAddr>> {
     }
 }
 
-/// The file that the two ends lock (see `rendezvous.rs`): beside a path, in the runtime folder for a name.
+/// The file that the two ends lock (see `rendezvous.rs`): beside a path, in /dev/shm for a name of the kernel's.
+/// Such a name means the same thing in every terminal of a user's, whatever XDG_RUNTIME_DIR is there, and so
+/// must its lock.
 pub(crate) fn lock_file(args: &Args) -> Result<PathBuf> {
     let endpoint = of(args)?;
     Ok(match args.technique.endpoint {
         Endpoint::Path | Endpoint::Pid => PathBuf::from(format!("{endpoint}.lock")),
-        _ => runtime_dir()?.join(format!("{}.{}.lock", args.technique.name, endpoint.trim_start_matches('/'))),
+        _ => PathBuf::from(format!("/dev/shm/{}.{}.lock", endpoint.trim_start_matches('/'), args.technique.name)),
     })
 }
 

@@ -57,22 +57,13 @@ impl Link {
         let in_runtime_dir = path.starts_with(endpoint::runtime_dir()?);
         let claim = loop {
             let _folder = in_runtime_dir.then(runtime_folder).transpose()?;
-            match Claim::take(&path) {
+            match Claim::take(&path, args.endpoint.is_none(), &remove) {
                 // Another pair has ended in between and removed the folder, which was empty.
                 Err(error) if in_runtime_dir && error.kind() == io::ErrorKind::NotFound => {}
                 other => break other,
             }
         };
-        let mut claim = claim.doing(format!("lock {}", path.display())).map_err(explain)?;
-        // Ours to replace: what a dead owner of this lock file left, and names that only we ever use.
-        if claim.stale || args.endpoint.is_none() {
-            match remove() {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(error).doing(format!("remove {}", link.endpoint)).map_err(explain);
-                }
-                _ => {}
-            }
-        }
+        let mut claim = claim.doing(format!("take {}", link.endpoint)).map_err(explain)?;
         let undo = move || drop(remove());
         let (made, object) =
             Cleanup::create(|| Ok((create()?, undo))).doing(format!("create {}", link.endpoint)).map_err(explain)?;

@@ -46,23 +46,35 @@ pub(crate) struct Claim {
     objects: Vec<Cleanup>,
     _lock: Cleanup,
     file: LockFile,
-    /// The last owner died without removing what it had made.
-    pub(crate) stale: bool,
 }
 
 impl Claim {
-    /// Takes the endpoint whose lock file is at `path`.
+    /// Takes the endpoint whose lock file is at `path`. What a dead owner of it left goes first, by `remove`; so
+    /// does whatever is there if the name is one that `only_we` ever use.
     ///
     /// # Errors
-    /// `EADDRINUSE` where a living receiver has it; `EPERM` where another user made the file.
-    pub(crate) fn take(path: &Path) -> io::Result<Claim> {
+    /// `EADDRINUSE` where a living receiver has it; `EPERM` where another user made the file; what `remove` says.
+    pub(crate) fn take(path: &Path, only_we: bool, remove: impl FnOnce() -> io::Result<()>) -> io::Result<Claim> {
         let at = path.to_owned();
         let undo = move || {
             let _ = fs::remove_file(at);
             endpoint::remove_runtime_dir_if_empty();
         };
-        let ((file, stale), lock) = Cleanup::create(|| Ok((own(path)?, undo)))?;
-        Ok(Claim { objects: Vec::new(), _lock: lock, file, stale })
+        let take = || {
+            let (file, stale) = own(path)?;
+            if stale || only_we {
+                match remove() {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        undo();
+                        return Err(error);
+                    }
+                    _ => {}
+                }
+            }
+            Ok((file, undo))
+        };
+        let (file, lock) = Cleanup::create(take)?;
+        Ok(Claim { objects: Vec::new(), _lock: lock, file })
     }
 
     /// Keeps what undoes the creation of an object for as long as this claim lives.
