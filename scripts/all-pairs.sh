@@ -142,7 +142,7 @@ for name in "${names[@]}"; do
     read -r took rate < <(awk -v bytes="$bytes" -v seconds="$seconds" 'BEGIN {
         n = split(seconds, part, " ")
         for (i = 1; i <= n; i++) sum += part[i]
-        printf "%.3f %s\n", sum, (sum > 0 ? sprintf("%.1f", bytes / sum / 1e6) : "-")
+        printf "%.3f %s\n", sum, (sum > 0 ? sprintf(bytes / sum < 1e7 ? "%.3f" : "%.1f", bytes / sum / 1e6) : "-")
     }')
     line "$name" "$(describe "$name" kernel-object)" "$(describe "$name" reach)" "$messages" "$bytes" "$took" \
         "$rate" "$shown"

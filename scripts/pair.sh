@@ -43,12 +43,18 @@ show() {
     printf '%-10s | %s\n' "$1" "${*:2}"
 }
 
+# quoted WORD...: as one would type them.
+quoted() {
+    local word
+    for word; do
+        [[ $word =~ ^[][A-Za-z0-9_./:,=+@%-]+$ ]] || word="'$word'"
+        printf ' %s' "$word"
+    done
+}
+
 # command_line PROGRAM ARGUMENT...
 command_line() {
-    printf '$ %s/%s' "$shown_programs" "$1"
-    shift
-    (($# == 0)) || printf ' %q' "$@"
-    printf '\n'
+    printf '$ %s/%s%s\n' "$shown_programs" "$1" "$(quoted "${@:2}")"
 }
 
 # terminal_of LINE: the terminal in which a program's narration appears.
@@ -78,7 +84,7 @@ hear_until() {
 # look COMMAND...: shows a command and what it prints.
 look() {
     local line
-    show kernel "$(printf '$'; printf ' %q' "$@")"
+    show kernel "\$$(quoted "$@")"
     while IFS= read -r line; do
         show kernel "$line"
     done < <("$@" 2>&1)
