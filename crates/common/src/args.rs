@@ -1,6 +1,7 @@
 //! The command line, the same for every program.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -92,6 +93,14 @@ impl Args {
     /// [`Error::Usage`] where the text cannot name an endpoint of this kind.
     pub fn endpoint(&self) -> Result<String> {
         endpoint::of(self)
+    }
+
+    /// The addresses that an endpoint of the form `ADDRESS:PORT` stands for; at least one.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] as for [`endpoint`](Self::endpoint); [`Error::System`] where nobody knows the host's name.
+    pub fn addresses(&self) -> Result<Vec<SocketAddr>> {
+        endpoint::addresses(self)
     }
 
     /// The value of one of the technique's own options; an empty text for a flag that was given.

@@ -1,12 +1,15 @@
 //! Where the two ends meet when nobody says where: per user, so that nobody else can read, squat or break it.
 
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::{env, fs, io};
+use std::sync::mpsc::channel;
+use std::time::Duration;
+use std::{env, fs, io, thread};
 
 use nix::unistd::geteuid;
 
-use crate::{Args, Context, Endpoint, Error, Result};
+use crate::{Args, Context, Endpoint, Error, Result, Role};
 
 /// A kernel name of this length leaves room for the name of its lock file (NAME_MAX is 255).
 const MAX_NAME: usize = 200;
@@ -48,9 +51,42 @@ pub(crate) fn of(args: &Args) -> Result<String> {
                 return refuse("only - is possible");
             }
         }
-        Endpoint::Address => {}
+        Endpoint::Address => {
+            // A name is looked up when it is used; here it only has to look like one.
+            let host_port = |text: &str| {
+                let (host, port) = text.rsplit_once(':')?;
+                let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+                (!host.is_empty() && host.bytes().all(is_name)).then_some(())?;
+                port.bytes().all(|digit| digit.is_ascii_digit()).then_some(())?;
+                port.parse::<u16>().ok()
+            };
+            let port = text.parse().ok().map(|address: SocketAddr| address.port()).or_else(|| host_port(&text));
+            match port {
+                None => return refuse("ADDRESS:PORT is needed, as in 127.0.0.1:20000, [::1]:20000 or localhost:20000"),
+                Some(0) if args.role == Role::Sender => return refuse("a sender must know the port"),
+                Some(_) => {}
+            }
+        }
     }
     Ok(text)
+}
+
+/// What an endpoint that is an address stands for; a host's name may stand for several.
+pub(crate) fn addresses(args: &Args) -> Result<Vec<SocketAddr>> {
+    let text = of(args)?;
+    if let Ok(address) = text.parse() {
+        return Ok(vec![address]);
+    }
+    let call = format!("look up {text}");
+    // getaddrinfo(3) may ask a server far away and cannot be interrupted, so it gets a thread that can be left.
+    let (tell, told) = channel();
+    let look_up = move || drop(tell.send(text.to_socket_addrs()));
+    thread::Builder::new().name("look up".into()).spawn(look_up).doing("starting a thread")?;
+    let timeout = args.timeout.unwrap_or(Duration::MAX);
+    match told.recv_timeout(timeout) {
+        Ok(found) => Ok(found.doing(call)?.collect()),
+        Err(_) => Err(Error::TimedOut { doing: call, after: timeout }),
+    }
 }
 
 /// The file that the two ends lock (see `rendezvous.rs`): beside a path, in the runtime folder for a name.

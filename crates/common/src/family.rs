@@ -1,19 +1,23 @@
 //! In a family the sender is the parent: it makes the channel and starts the receiver with its end of it.
 
+use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{self, Command, Stdio};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::umask;
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
 use crate::cleanup::Cleanup;
+use crate::program::USERS_UMASK;
 use crate::rendezvous::pidfd_open;
-use crate::{Args, Context, Error, Link, Result};
+use crate::{Args, Context, Error, Link, Result, Role};
 
-/// How long a receiver whose channel is closed may take to end by itself, in milliseconds.
-const PATIENCE: u16 = 1000;
+/// How long a receiver whose channel is closed may take to end by itself, in milliseconds. One that is stopped
+/// or stuck takes all of it, and a sender that has timed out should not come late by more.
+const PATIENCE: u16 = 250;
 /// How long it may take to end on SIGTERM, in milliseconds.
 const GRACE: u16 = 200;
 
@@ -41,15 +45,28 @@ impl Child {
             command.args(["--timeout", &timeout.as_secs_f64().to_string()]);
         }
         if let Some(output) = &args.output {
-            command.arg("--output").arg(output);
+            let mut option = OsString::from("--output=");
+            option.push(output);
+            command.arg(option);
+        }
+        for extra in args.technique.options.iter().filter(|extra| extra.role == Role::Receiver) {
+            if let Some(value) = args.extra(extra.name) {
+                let given = extra.value.map_or(String::new(), |_| format!("={value}"));
+                command.arg(format!("--{}{given}", extra.name));
+            }
         }
         for (given, option) in [(args.quiet, "--quiet"), (args.stats, "--stats")] {
             command.args(given.then_some(option));
         }
         let start = || {
-            let process = command.spawn()?;
+            // What it makes for the user obeys the user's mask, which it can only learn by inheriting it.
+            let ours = USERS_UMASK.get().map(|&users| umask(users));
+            let spawned = command.spawn();
+            ours.map(umask);
+            let process = spawned?;
             let pid = Pid::from_raw(process.id() as i32);
-            Ok(((process, pidfd_open(pid.as_raw())?), move || end(pid)))
+            let exit = pidfd_open(pid.as_raw()).inspect_err(|_| end(pid))?;
+            Ok(((process, exit), move || end(pid)))
         };
         let ((process, exit), cleanup) = Cleanup::create(start).doing(format!("start {}", program.display()))?;
         Ok(Child { process, exit, name, cleanup: Some(cleanup) })
@@ -68,7 +85,7 @@ impl Child {
     }
 
     /// Tells what became of the receiver, where the channel has told that it is gone.
-    pub fn explain(mut self, error: Error) -> Error {
+    pub fn explain(&mut self, error: Error) -> Error {
         if matches!(error, Error::PeerGone(_)) && ends_within(self.exit.as_fd(), PATIENCE) {
             return self.reap().err().unwrap_or(error);
         }
@@ -77,10 +94,11 @@ impl Child {
 
     /// Takes the exit status of a receiver that has ended.
     fn reap(&mut self) -> Result<()> {
-        let status = self.process.wait().doing("wait")?;
+        // In this order: once it is reaped, its pid may be another process's, which no signal must reach.
         if let Some(cleanup) = self.cleanup.take() {
             cleanup.forget();
         }
+        let status = self.process.wait().doing("wait")?;
         if status.success() { Ok(()) } else { Err(Error::PeerGone(format!("{} ended with {status}", self.name))) }
     }
 }

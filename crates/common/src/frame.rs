@@ -27,6 +27,15 @@ impl<W: Write> FrameWriter<W> {
         FrameWriter { stream, link }
     }
 
+    /// Sends the end and hands back what is needed to wait for the receiver's answer to it.
+    ///
+    /// # Errors
+    /// As [`Sender::finish`].
+    pub fn end(mut self) -> Result<(Link, W)> {
+        self.write(END, &[])?;
+        Ok((self.link, self.stream))
+    }
+
     fn write(&mut self, header: u32, payload: &[u8]) -> Result<()> {
         let header = header.to_be_bytes();
         let mut slices = [IoSlice::new(&header), IoSlice::new(payload)];
@@ -52,8 +61,8 @@ impl<W: Write> Sender for FrameWriter<W> {
         self.write(message.len() as u32, message)
     }
 
-    fn finish(mut self) -> Result<()> {
-        self.write(END, &[])
+    fn finish(self) -> Result<()> {
+        self.end().map(drop)
     }
 }
 
@@ -65,6 +74,7 @@ pub struct FrameReader<R, F> {
     start: usize,
     end: usize,
     finished: bool,
+    answer: fn(&mut R),
     link: Link,
 }
 
@@ -86,7 +96,21 @@ impl<R: Read> FrameReader<R, fn() -> io::Result<R>> {
 impl<R: Read, F: FnMut() -> io::Result<R>> FrameReader<R, F> {
     /// Takes messages out of the stream that `open` opens.
     pub fn new(link: Link, open: F) -> Self {
-        FrameReader { stream: Stream::Closed(open), buffer: vec![0; BUFFER], start: 0, end: 0, finished: false, link }
+        FrameReader {
+            stream: Stream::Closed(open),
+            buffer: vec![0; BUFFER],
+            start: 0,
+            end: 0,
+            finished: false,
+            answer: |_| (),
+            link,
+        }
+    }
+
+    /// Runs `answer` when the end has come, for a stream whose writer waits to be told so.
+    #[must_use]
+    pub fn answering(self, answer: fn(&mut R)) -> Self {
+        FrameReader { answer, ..self }
     }
 
     /// Reads until at least `need` bytes stand at `start`.
@@ -128,6 +152,9 @@ impl<R: Read, F: FnMut() -> io::Result<R>> Receiver for FrameReader<R, F> {
         let header = u32::from_be_bytes(header);
         if header == END {
             self.finished = true;
+            if let Stream::Open(stream) = &mut self.stream {
+                (self.answer)(stream);
+            }
             return Ok(None);
         }
         // Never trust a length that comes from outside.

@@ -1,7 +1,7 @@
 //! One end's tie to the other: the rendezvous, and waits that end when the peer dies or time is up.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use nix::sys::inotify::Inotify;
 
@@ -148,11 +148,14 @@ impl Link {
         }
     }
 
-    /// The receiver's process for the sender that has attached to it, whatever becomes of its pid.
-    pub fn receiver_pidfd(&self) -> Option<BorrowedFd<'_>> {
+    /// For the sender that has attached: the receiver's pid and a pidfd of it.
+    ///
+    /// # Errors
+    /// [`Error::System`] where descriptors have run out.
+    pub fn receiver(&self) -> Result<(i32, OwnedFd)> {
         match &self.hold {
-            Hold::Sender(attachment) => Some(attachment.receiver.as_fd()),
-            _ => None,
+            Hold::Sender(attachment) => Ok((attachment.pid, attachment.receiver.try_clone().doing("dup")?)),
+            _ => Err(io::Error::from(io::ErrorKind::NotConnected)).doing("pidfd_open"),
         }
     }
 
@@ -204,18 +207,18 @@ impl Link {
 
     /// The error for an end of the conversation that was not announced.
     pub fn gone(&self, call: &str, error: Option<&io::Error>) -> Error {
-        let why = error.map_or(String::new(), |error| format!("{}: ", reason(error)));
+        let why = error.map_or(String::new(), |error| format!(" {}:", reason(error)));
         let what = match self.args.role {
             Role::Sender => "the receiver ended before it had taken everything",
             Role::Receiver => "the sender ended without finishing",
         };
-        Error::PeerGone(format!("{}{why}{what}", self.place(call)))
+        Error::PeerGone(format!("{}:{why} {what}", self.place(call)))
     }
 
     #[cold]
     fn stopped(&self, call: &str, cause: Cause) -> Error {
         match (cause, self.args.timeout) {
-            (Cause::TimedOut, Some(after)) => Error::TimedOut { doing: format!("{call} {}", self.endpoint), after },
+            (Cause::TimedOut, Some(after)) => Error::TimedOut { doing: self.place(call), after },
             _ => self.gone(call, None),
         }
     }
@@ -223,26 +226,27 @@ impl Link {
     #[cold]
     fn failed(&self, call: &str, error: io::Error) -> Error {
         use io::ErrorKind::{
-            BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof,
+            BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, NotFound, TimedOut, UnexpectedEof,
         };
-        let met = matches!(self.hold, Hold::Sender(_));
         match error.kind() {
             BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof => self.gone(call, Some(&error)),
-            // The endpoint was there when we met; a receiver removes it when it ends.
-            NotFound | ConnectionRefused if met => self.gone(call, Some(&error)),
+            // ETIMEDOUT is the network's own word for a peer that no longer answers.
+            TimedOut => self.gone(call, Some(&error)),
+            // What a sender has attached to is there for as long as its receiver.
+            NotFound | ConnectionRefused if matches!(self.hold, Hold::Sender(_)) => self.gone(call, Some(&error)),
             _ => {
                 let hint = match error.raw_os_error() {
                     Some(libc::EFBIG) => Some("see ulimit -f".to_owned()),
                     Some(libc::ENOSPC) => Some(FULL.to_owned()),
                     _ => None,
                 };
-                Error::System { doing: format!("{call} {}", self.endpoint), source: error, hint }
+                Error::System { doing: self.place(call), source: error, hint }
             }
         }
     }
 
     fn place(&self, call: &str) -> String {
-        if self.endpoint.is_empty() { format!("{call}: ") } else { format!("{call} {}: ", self.endpoint) }
+        if self.endpoint.is_empty() { call.to_owned() } else { format!("{call} {}", self.endpoint) }
     }
 }
 

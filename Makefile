@@ -1,0 +1,36 @@
+# The verbs that a person types. `make` lists them; each is a script in scripts/ with a --help of its own.
+
+export T TO N
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lint copy clean-ipc readme kill-campaign cargo
+
+help: ## List these verbs
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+
+demo: ## Every pair carries a text and 8 MiB, in a table; T=NAME shows one pair step by step
+	@if [ -n "$$T" ]; then scripts/pair.sh "$$T"; else scripts/all-pairs.sh; fi
+
+test: cargo ## The tests of all crates
+	cargo test --workspace --locked
+
+test-all: ## Every check there is, and what passed, failed or was ignored
+	@scripts/test-all.sh
+
+lint: ## Formatting, clippy and shellcheck
+	@scripts/lint.sh
+
+copy: ## T=NAME TO=DIR: copy one technique into a package that stands alone
+	@scripts/copy-out.sh "$$T" "$$TO"
+
+clean-ipc: ## Remove what killed runs left in the kernel and the file system
+	@scripts/leftovers.sh --clean
+
+readme: ## Put today's table of techniques into README.md
+	@scripts/techniques.sh --write
+
+kill-campaign: ## Kill programs at random moments, N=1000 times
+	@scripts/kill-campaign.sh --count "$${N:-1000}"
+
+cargo:
+	@bash -c '. scripts/lib.sh; need_cargo' make

@@ -1,0 +1,89 @@
+//! How a pipe keeps the contract: messages are framed, because a pipe keeps no boundaries; its end of file tells
+//! that the sender died, and `EPIPE` that the receiver did. The sender is the parent: it starts the receiver, and
+//! has not succeeded before the receiver has.
+
+use std::io::{IsTerminal, stdin, stdout};
+
+use common::{
+    Args, Carries, Chapter, Child, Context, Delivery, Endpoint, Error, FrameReader, FrameWriter, Link, MAX_FRAME,
+    Notices, Reach, Receiver, Result, Sender, Technique, WhenFull,
+};
+
+pub mod pipe;
+
+/// What a pipe is and can do.
+pub const TECHNIQUE: Technique = Technique {
+    name: "pipe",
+    summary: "a pipe: a byte stream from a process to the child that it starts",
+    chapter: Chapter::Pipe,
+    kernel_object: "a pipe buffer of 64 KiB, without a name",
+    carries: Carries::Bytes,
+    reach: Reach::Family,
+    delivery: Delivery::Reliable,
+    notices: Notices::Both,
+    when_full: WhenFull::Blocks,
+    max_message: MAX_FRAME,
+    payload_limit: None,
+    endpoint: Endpoint::Inherited,
+    options: &[],
+};
+
+/// Makes the pipe and starts the receiver with its reading end; or, with `--endpoint -`, takes standard output.
+///
+/// # Errors
+/// [`Error::Usage`] where standard output is a terminal; [`Error::System`] where the receiver cannot be started.
+pub fn sender(args: &Args) -> Result<impl Sender> {
+    let link = Link::bare(args)?;
+    if args.endpoint.is_none() {
+        let (reader, writer) = pipe::create().doing("pipe")?;
+        let child = Some(Child::receiver(args, reader.into())?);
+        return Ok(PipeSender { frames: FrameWriter::new(link, writer), child });
+    }
+    if stdout().is_terminal() {
+        return Err(Error::Usage("--endpoint - needs a pipe as standard output, as in | pipe-receiver".to_owned()));
+    }
+    if args.output.is_some() || args.stats {
+        return Err(Error::Usage("with --endpoint -, --output and --stats go to the receiver".to_owned()));
+    }
+    let writer = pipe::Writer::from_stdout().doing("standard output")?;
+    Ok(PipeSender { frames: FrameWriter::new(link, writer), child: None })
+}
+
+struct PipeSender {
+    // Dropped first: it is the end of file that ends the child.
+    frames: FrameWriter<pipe::Writer>,
+    child: Option<Child>,
+}
+
+impl Sender for PipeSender {
+    fn send(&mut self, message: &[u8]) -> Result<()> {
+        self.frames.send(message).map_err(|error| match &mut self.child {
+            Some(child) => child.explain(error),
+            None => error,
+        })
+    }
+
+    fn finish(self) -> Result<()> {
+        let PipeSender { frames, child } = self;
+        let Some(mut child) = child else { return frames.finish() };
+        let (link, writer) = frames.end().map_err(|error| child.explain(error))?;
+        drop(writer);
+        child.wait(&link)
+    }
+}
+
+/// Reads the pipe that its parent, or a shell, has made its standard input.
+///
+/// # Errors
+/// [`Error::Usage`] without `--endpoint -`, and where standard input is a terminal.
+pub fn receiver(args: &Args) -> Result<impl Receiver> {
+    if args.endpoint.is_none() {
+        return Err(Error::Usage("start pipe-sender, which starts this; or give --endpoint - and a pipe".to_owned()));
+    }
+    if stdin().is_terminal() {
+        return Err(Error::Usage("--endpoint - needs a pipe as standard input, as in pipe-sender |".to_owned()));
+    }
+    let link = Link::bare(args)?;
+    args.ready(link.endpoint());
+    Ok(FrameReader::new(link, pipe::Reader::from_stdin))
+}
