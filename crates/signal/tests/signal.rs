@@ -1,11 +1,15 @@
 //! What is special about signals as a channel, seen through the two programs.
+#![expect(unsafe_code, reason = "a sender of one thread, which fork(2) makes")]
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::thread;
 use std::time::Duration;
+
+use ::signal::signal;
 
 const SENDER: &str = env!("CARGO_BIN_EXE_signal-sender");
 const RECEIVER: &str = env!("CARGO_BIN_EXE_signal-receiver");
@@ -98,6 +102,43 @@ fn the_longest_message_has_4096_bytes() {
     let sender = assert_cmd::Command::from_std(command(SENDER, &endpoint, &["--count", "1", "--size", "4096"]));
     { sender }.assert().success();
     assert_eq!(child.wait_with_output().expect("wait").stdout.len(), 4096);
+}
+
+/// A sender that is none of ours, but keeps the rules of the rendezvous, announces more than is possible.
+#[test]
+fn a_length_that_is_too_big_is_refused() {
+    let endpoint = endpoint("hostile");
+    let (mut child, mut stderr) = receiver(&endpoint);
+    let pid = child.id() as i32;
+    signal::block().expect("block");
+    let lock_path = format!("{}.lock", endpoint.display());
+    // SAFETY: the child goes on with this thread only, does nothing that another thread could have locked, and
+    // ends without the test harness's clean-up.
+    let liar = unsafe { libc::fork() };
+    if liar == 0 {
+        let lie = || {
+            let mut lock = File::options().read(true).append(true).open(&lock_path)?;
+            let (l_type, l_whence) = (libc::F_WRLCK as i16, libc::SEEK_SET as i16);
+            let sender = libc::flock { l_type, l_whence, l_start: 2, l_len: 1, l_pid: 0 };
+            // SAFETY: the descriptor is open, and `sender` is the argument that F_SETLK takes.
+            if unsafe { libc::fcntl(lock.as_raw_fd(), libc::F_SETLK, &sender) } != 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+            lock.write_all(format!("sender {}\n", std::process::id()).as_bytes())?;
+            signal::Writer::new(signal::Peer::open(pid)?).write_all(&4097_u32.to_be_bytes())
+        };
+        let code = i32::from(lie().is_err());
+        // SAFETY: ends the child at once.
+        unsafe { libc::_exit(code) };
+    }
+    let mut said = String::new();
+    stderr.read_line(&mut said).expect("read");
+    assert_eq!(child.wait().expect("wait").code(), Some(5), "{said}");
+    assert!(said.contains("4097"), "{said}");
+    let mut status = -1;
+    // SAFETY: `status` has room for the answer, and nobody else waits for this child.
+    assert_eq!(unsafe { libc::waitpid(liar, &raw mut status, 0) }, liar);
+    assert_eq!(status, 0);
 }
 
 /// The README's experiment: what the acknowledgements are for.
