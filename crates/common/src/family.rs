@@ -7,7 +7,7 @@ use std::process::{self, Command, Stdio};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::umask;
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
 use crate::cleanup::Cleanup;
@@ -15,8 +15,8 @@ use crate::program::USERS_UMASK;
 use crate::rendezvous::pidfd_open;
 use crate::{Args, Context, Error, Link, Result, Role};
 
-/// How long a receiver whose channel is closed may take to end by itself, in milliseconds. One that is stopped
-/// or stuck takes all of it, and a sender that has timed out should not come late by more.
+/// How long a receiver whose channel is closed may take to end by itself, in milliseconds. A stuck one takes all
+/// of it, and a sender that has timed out should not come late by more.
 const PATIENCE: u16 = 250;
 /// How long it may take to end on SIGTERM, in milliseconds.
 const GRACE: u16 = 200;
@@ -106,10 +106,17 @@ impl Child {
 impl Drop for Child {
     fn drop(&mut self) {
         // The channel is closed by now: a healthy receiver ends by itself and says what it misses.
-        if self.cleanup.is_some() && ends_within(self.exit.as_fd(), PATIENCE) {
+        let pid = Pid::from_raw(self.process.id() as i32);
+        if self.cleanup.is_some() && !is_stopped(pid) && ends_within(self.exit.as_fd(), PATIENCE) {
             let _ = self.reap();
         }
     }
+}
+
+/// Has SIGSTOP or a Ctrl-Z stopped this child?
+fn is_stopped(pid: Pid) -> bool {
+    let ask = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    matches!(waitid(Id::Pid(pid), ask), Ok(WaitStatus::Stopped(..)))
 }
 
 /// Ends a process that does not end by itself, stopped or not, and reaps it.

@@ -40,7 +40,7 @@ impl fmt::Display for Victim {
 /// A transfer that runs long enough to be killed in the middle.
 pub struct Plan {
     payload: Vec<u8>,
-    /// How long it takes from the start of the programs to their end.
+    /// How long the sender takes for it, from its start to its end.
     pub length: Duration,
 }
 
@@ -53,18 +53,26 @@ impl Plan {
         let mut len = (pair.can.payload_limit / 2).min(256 << 10);
         loop {
             let payload = bytes(9, len);
-            let trial = Trial::new(pair)?;
-            let begin = Instant::now();
-            let run = start(&trial, &payload)?;
-            let complete = run.complete().map_err(|error| format!("{error}\n{}", trial.report()))?;
-            ensure!(complete == payload, "an undisturbed transfer of {len} bytes went wrong");
-            let length = begin.elapsed();
+            // The shortest of some: most moments shall lie within the transfer and not after it.
+            let mut length = Duration::MAX;
+            for _ in 0..3 {
+                length = length.min(undisturbed(pair, &payload)?);
+            }
             if length >= LONG_ENOUGH || len * 2 > pair.can.payload_limit {
                 return Ok(Plan { payload, length });
             }
             len *= 2;
         }
     }
+}
+
+/// How long a transfer takes, from the start of the sender to its end.
+fn undisturbed(pair: &Pair, payload: &[u8]) -> Result<Duration> {
+    let trial = Trial::new(pair)?;
+    let run = start(&trial, payload)?;
+    let complete = run.complete().map_err(|error| format!("{error}\n{}", trial.report()))?;
+    ensure!(complete == payload, "an undisturbed transfer of {} bytes went wrong", payload.len());
+    Ok(run.sender.wait()?.at.saturating_duration_since(run.sender.started()))
 }
 
 /// Starts both ends at once, so that a kill may hit the rendezvous too.

@@ -183,7 +183,7 @@ fn a_stopped_receiver_is_given_up_in_time_and_not_left_behind() {
     let (status, stderr) = ended(child);
     assert_eq!(status, Some(4), "{stderr}");
     assert!(stderr.contains("pipe-sender: write: nothing happened for 0.5 s"), "{stderr}");
-    assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     assert_eq!(state(receiver), None);
 }
 
