@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::{always, blocks, reliable, strangers};
 use harness::kill::{self, Victim};
-use harness::{Both, Outcome, Process, Result, Role, Run, Signal, Stdout, Trial, ensure};
+use harness::{Both, Outcome, Process, Result, Role, Run, Signal, Stdout, Trial, ensure, lost_since};
 
 /// `--timeout`, in seconds, where a wait has to run into it. Only the end that has to wait in vain gets one: on
 /// a busy machine the other might run into it too.
@@ -36,6 +36,7 @@ pub(crate) fn works(trial: &Trial) -> Result {
 
 fn in_time(end: &Outcome, since: Instant, limit: Duration) -> Result {
     let took = end.at.saturating_duration_since(since);
+    let limit = limit + lost_since(since);
     ensure!(took <= limit, "{end} after {:.2} s, more than {:.2} s", took.as_secs_f64(), limit.as_secs_f64());
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::{How, Outcome, Pair, Process, Result, Role, Run, Signal, Trial, bytes, ensure};
+use crate::{How, Outcome, Pair, Process, Result, Role, Run, Signal, Trial, bytes, ensure, lost_since};
 
 /// `--timeout` of both ends, in seconds.
 const TIMEOUT: f64 = 1.0;
@@ -143,8 +143,10 @@ fn kill_and_check(trial: &Trial, plan: &Plan, victim: Victim, moment: Duration) 
 
 /// How long after the kill the survivor ended, if that was in time.
 fn end_of(process: &Process, killed: Instant) -> Result<Survived> {
-    let outcome = process.wait_within(Duration::from_secs_f64(TIMEOUT) + SLACK)?;
+    let outcome = process.wait()?;
     let wait = outcome.at.saturating_duration_since(killed);
+    let limit = Duration::from_secs_f64(TIMEOUT) + SLACK + lost_since(killed);
+    ensure!(wait <= limit, "{outcome}, but only {:.2} s after the kill", wait.as_secs_f64());
     Ok(Survived { wait, outcome: Some(outcome) })
 }
 

@@ -37,6 +37,7 @@ mod launch;
 mod leftovers;
 mod pairs;
 mod process;
+mod pulse;
 mod run;
 mod trial;
 
@@ -46,6 +47,7 @@ pub use launch::Launch;
 pub use leftovers::{Census, Object, left_over_of_this_run};
 pub use pairs::{Capabilities, EndpointKind, Pair, Reach, pair, pairs};
 pub use process::{How, Outcome, Process, Role, Signal};
+pub use pulse::lost_since;
 pub use run::{Both, Ended, Run};
 pub use trial::Trial;
 

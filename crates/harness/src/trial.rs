@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::capture::Capture;
 use crate::leftovers::{self, Object};
-use crate::{Both, EndpointKind, Launch, Pair, Process, Result, Role, ensure};
+use crate::{Both, EndpointKind, Launch, Pair, Process, Result, Role, ensure, pulse};
 
 /// How long a trial may take where nothing else is said.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -45,6 +45,7 @@ impl Trial {
     /// Where its folder cannot be made.
     pub fn of(pair: &Pair, time: Duration) -> Result<Trial> {
         adopt_orphans()?;
+        pulse::start();
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let id = format!("{}{number}", leftovers::prefix());
