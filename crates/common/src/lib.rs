@@ -27,6 +27,7 @@ mod link;
 mod output;
 mod program;
 mod rendezvous;
+mod search;
 mod watch;
 
 pub use args::{Args, Extra};

@@ -3,12 +3,11 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use nix::sys::inotify::Inotify;
-
 use crate::cleanup::Cleanup;
 use crate::endpoint;
 use crate::error::reason;
-use crate::rendezvous::{Attachment, Claim, folder_of, inotify, wait_for_exit, watch};
+use crate::rendezvous::{Attachment, Claim, wait_for_exit};
+use crate::search::{Search, runtime_folder};
 use crate::watch::{Cause, Watch};
 use crate::{Args, Context, Error, Result, Role};
 
@@ -84,38 +83,13 @@ impl Link {
         let mut link = Link::bare(args)?;
         let path = endpoint::lock_file(args)?;
         let in_runtime_dir = path.starts_with(endpoint::runtime_dir()?);
-        let folder = folder_of(&path);
-        let mut changes: Option<Inotify> = None;
-        let mut runtime_dir = None;
-        let attachment = loop {
-            if let Some(attachment) =
-                Attachment::try_new(&path).doing(format!("lock {}", path.display())).map_err(explain)?
-            {
-                break attachment;
-            }
-            match &changes {
-                Some(changes) => {
-                    link.wait("no receiver came to", || Ok(changes.read_events()?))?;
-                }
-                None => args.narrate(&format!("waiting for a receiver at {}", link.endpoint)),
-            }
-            // Watch first, look second: what comes in between is seen by one or the other.
-            let inotify = match changes.take() {
-                Some(inotify) => inotify,
-                None => inotify().doing("inotify").map_err(explain)?,
-            };
-            loop {
-                if in_runtime_dir && let Some(last) = runtime_dir.replace(runtime_folder()?) {
-                    last.forget();
-                }
-                match watch(&inotify, &folder) {
-                    // Another pair has ended in between and removed the folder, which was empty.
-                    Err(error) if in_runtime_dir && error.kind() == io::ErrorKind::NotFound => {}
-                    other => break other.doing(format!("watch {}", folder.display()))?,
-                }
-            }
-            changes = Some(inotify);
-        };
+        let mut search = Search::new(&path, in_runtime_dir);
+        // One wait, however often something stirs in the folder.
+        let attachment = link.wait("no receiver came to", || match search.look(|| link.say_that_it_waits()) {
+            Ok(Some(attachment)) => Ok(Ok(attachment)),
+            Ok(None) => Err(io::ErrorKind::Interrupted.into()),
+            Err(error) => Ok(Err(error)),
+        })??;
         let receiver = attachment.receiver.try_clone().doing("dup")?;
         link.watch.peer(move || wait_for_exit(&receiver)).doing("starting a thread")?;
         link.hold = Hold::Sender(attachment);
@@ -236,20 +210,13 @@ impl Link {
         }
     }
 
+    fn say_that_it_waits(&self) {
+        self.args.narrate(&format!("waiting for a receiver at {}", self.endpoint));
+    }
+
     fn place(&self, call: &str) -> String {
         if self.endpoint.is_empty() { call.to_owned() } else { format!("{call} {}", self.endpoint) }
     }
-}
-
-/// Makes the runtime folder. Whoever comes and waits in vain leaves no empty one behind.
-fn runtime_folder() -> Result<Cleanup> {
-    let mut made = Ok(());
-    let create = || {
-        made = endpoint::make_runtime_dir();
-        Ok(((), endpoint::remove_runtime_dir_if_empty))
-    };
-    let ((), folder) = Cleanup::create(create).doing("mkdir")?;
-    made.map(|()| folder)
 }
 
 fn is_interruption(error: &io::Error) -> bool {
@@ -259,7 +226,7 @@ fn is_interruption(error: &io::Error) -> bool {
 const FULL: &str = "the file system is full; see df";
 
 /// What to do about the errors that a beginner meets first.
-fn explain(error: Error) -> Error {
+pub(crate) fn explain(error: Error) -> Error {
     let Error::System { source, .. } = &error else { return error };
     let hint = match source.raw_os_error() {
         Some(libc::EADDRINUSE) => "another receiver is serving it; choose another --endpoint",
