@@ -163,15 +163,9 @@ fn accept_own(listener: &mut Option<TcpListener>) -> io::Result<Connection> {
     let stream = loop {
         let listener = listener.as_ref().ok_or(Errno::EINVAL)?;
         let stream = tcp::accept(listener)?;
-        match peer_user::is_foreign(&stream) {
-            Ok(true) => {}
-            // Whoever it was has hung up.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
-            Err(error) => return Err(error),
-            Ok(false) => {
-                tcp::stop_listening(listener)?;
-                break stream;
-            }
+        if !peer_user::is_foreign(&stream)? {
+            tcp::stop_listening(listener)?;
+            break stream;
         }
     };
     let mut connection = Connection { stream, _port: listener.take() };
