@@ -10,14 +10,14 @@
 use std::io::{self, Read, Write};
 use std::net::ToSocketAddrs;
 
-use tcp::peer_user::is_foreign;
+use tcp::peer_user::{Peer, peer};
 use tcp::tcp::{accept, listen};
 
 fn main() -> io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1:20001".to_owned());
     let addresses: Vec<_> = address.to_socket_addrs()?.collect();
     let mut stream = accept(&listen(&addresses)?)?;
-    if is_foreign(&stream)? {
+    if peer(&stream)? == Peer::Foreign {
         return Err(io::Error::other("another user has connected"));
     }
     let mut stdout = io::stdout();

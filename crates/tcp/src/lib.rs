@@ -11,6 +11,7 @@ use common::{
 };
 use nix::errno::Errno;
 use nix::poll::poll;
+use peer_user::Peer;
 
 pub mod peer_user;
 pub mod tcp;
@@ -65,7 +66,7 @@ struct Attempts {
 impl Attempts {
     /// Connects to each address in turn until a receiver answers, or until every attempt fails for good.
     fn run(&mut self, first_refusal: impl Fn()) -> io::Result<io::Result<TcpStream>> {
-        use io::ErrorKind::{ConnectionRefused, ConnectionReset, Interrupted};
+        use io::ErrorKind::{ConnectionRefused, ConnectionReset, Interrupted, NotConnected};
         loop {
             let started = match self.under_way.take() {
                 Some(stream) => Ok(stream),
@@ -75,7 +76,7 @@ impl Attempts {
                 Ok(stream) => return Ok(Ok(stream)),
                 Err(error) => match error.kind() {
                     Interrupted => return Err(error),
-                    ConnectionRefused | ConnectionReset => self.refused = true,
+                    ConnectionRefused | ConnectionReset | NotConnected => self.refused = true,
                     _ => self.failure = Some(error),
                 },
             }
@@ -101,15 +102,17 @@ impl Attempts {
         let talk = || {
             tcp::finish_connect(&stream)?;
             // Who listens for another user's words need not answer, so this cannot wait for the answer.
-            let mut foreign = peer_user::listener_is_foreign(stream.peer_addr()?)?;
-            if !foreign {
-                if !answer(&stream)? {
-                    // It was in the queue of a receiver that serves another sender or has ended.
-                    return Err(Errno::ECONNRESET.into());
+            if !peer_user::listener_is_foreign(stream.peer_addr()?)? {
+                // No answer: it was in the queue of a receiver that serves another sender or has ended.
+                let who = if answer(&stream)? { peer_user::peer(&stream)? } else { Peer::Gone };
+                match who {
+                    Peer::Own | Peer::Remote => return Ok(()),
+                    // Nothing has been sent yet, so nothing is lost with it. Another one may come.
+                    Peer::Gone => return Err(Errno::ECONNRESET.into()),
+                    Peer::Foreign => {}
                 }
-                foreign = peer_user::is_foreign(&stream)?;
             }
-            if foreign { Err(io::Error::other("another user's process listens there")) } else { Ok(()) }
+            Err(io::Error::other("another user's process listens there"))
         };
         let result = talk();
         if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {
@@ -163,7 +166,7 @@ fn accept_own(listener: &mut Option<TcpListener>) -> io::Result<Connection> {
     let stream = loop {
         let listener = listener.as_ref().ok_or(Errno::EINVAL)?;
         let stream = tcp::accept(listener)?;
-        if !peer_user::is_foreign(&stream)? {
+        if matches!(peer_user::peer(&stream)?, Peer::Own | Peer::Remote) {
             tcp::stop_listening(listener)?;
             break stream;
         }

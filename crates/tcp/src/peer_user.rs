@@ -7,42 +7,62 @@
 //! Manual pages: sock_diag(7), netlink(7), `SO_PEERCRED` in unix(7), which asks the same of a Unix domain socket.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 use nix::unistd::geteuid;
 
-/// Is it another user's process of this machine? One on another machine is not, for nobody can tell.
-///
-/// Ask while both ends have the connection open. Where the other one has closed it already, its owner is forgotten
-/// and the answer is yes.
+/// Who has the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A process of this user's.
+    Own,
+    /// Another user's process of this machine.
+    Foreign,
+    /// A process that has closed it already: then its owner is forgotten, so ask while both ends have it open.
+    Gone,
+    /// A process of another machine, where nobody can tell.
+    Remote,
+}
+
+/// Who has the other end of this connection?
 ///
 /// # Errors
 /// Those of a netlink socket; or that this kernel does not tell.
-pub fn is_foreign(stream: &TcpStream) -> io::Result<bool> {
-    let (here, there) = (canonical(stream.local_addr()?), canonical(stream.peer_addr()?));
+pub fn peer(stream: &TcpStream) -> io::Result<Peer> {
+    let there = match stream.peer_addr() {
+        // A reset has ended the connection.
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(Peer::Gone),
+        other => canonical(other?),
+    };
+    let here = canonical(stream.local_addr()?);
     if !there.ip().is_loopback() && there.ip() != here.ip() {
-        return Ok(false);
+        return Ok(Peer::Remote);
     }
     match owner(there, here)? {
-        Some(user) => Ok(user != geteuid().as_raw()),
-        // Not even of our own end? Then it knows nothing at all.
-        None if owner(here, there)?.is_none() => {
-            Err(io::Error::other("the kernel does not tell whose a socket is (INET_TCP_DIAG is missing)"))
-        }
-        None => Ok(true),
+        Some(user) if user == geteuid().as_raw() => Ok(Peer::Own),
+        Some(_) => Ok(Peer::Foreign),
+        // Whoever connected may be gone, and the kernel has forgotten our end with it; or it never tells.
+        None if !tells()? => Err(io::Error::other("the kernel does not tell whose a socket is (INET_TCP_DIAG)")),
+        None => Ok(Peer::Gone),
     }
 }
 
 /// Is it another user's process that listens at this address of the loopback interface?
 ///
 /// # Errors
-/// As [`is_foreign`].
+/// As [`peer`].
 pub fn listener_is_foreign(address: SocketAddr) -> io::Result<bool> {
     let address = canonical(address);
     let nobody = SocketAddr::new(if address.is_ipv4() { [0; 4].into() } else { [0; 16].into() }, 0);
     Ok(address.ip().is_loopback() && owner(address, nobody)?.is_some_and(|user| user != geteuid().as_raw()))
+}
+
+/// Does the kernel know a socket that is certainly there?
+fn tells() -> io::Result<bool> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    Ok(owner(listener.local_addr()?, SocketAddr::new([0; 4].into(), 0))?.is_some())
 }
 
 /// The user of the socket of this machine that is bound to `local` and connected to `remote`, if a process has it open.

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, socket};
-use tcp::peer_user::{is_foreign, listener_is_foreign};
+use tcp::peer_user::{Peer, listener_is_foreign, peer};
 use tcp::tcp::{accept, finish_connect, listen, start_connect, stop_listening};
 
 fn anywhere() -> (TcpListener, SocketAddr) {
@@ -87,6 +87,18 @@ fn kept(listener: TcpListener, address: SocketAddr) {
     listen(&[address]).unwrap();
 }
 
+/// Closing with bytes unread resets the connection, and the kernel forgets both addresses.
+#[test]
+fn after_a_reset_nobody_is_there() {
+    let (listener, address) = anywhere();
+    let mut writer = connected(address).unwrap();
+    let reader = accept(&listener).unwrap();
+    writer.write_all(b"unread").unwrap();
+    drop(reader);
+    assert_eq!(writer.peer_addr().unwrap_err().kind(), ErrorKind::NotConnected);
+    assert_eq!(peer(&writer).unwrap(), Peer::Gone);
+}
+
 /// A socket that knocks at its own port finds itself.
 #[test]
 fn a_socket_connected_to_itself_is_refused() {
@@ -113,8 +125,8 @@ fn ones_own_process_is_not_foreign() {
         assert!(!listener_is_foreign(here).unwrap(), "{place}");
         let writer = connected(here).unwrap();
         let reader = accept(&listener).unwrap();
-        assert!(!is_foreign(&writer).unwrap() && !is_foreign(&reader).unwrap(), "{place}");
+        assert_eq!((peer(&writer).unwrap(), peer(&reader).unwrap()), (Peer::Own, Peer::Own), "{place}");
         drop(writer);
-        assert!(is_foreign(&reader).unwrap(), "{place}: nobody has it any more");
+        assert_eq!(peer(&reader).unwrap(), Peer::Gone, "{place}");
     }
 }

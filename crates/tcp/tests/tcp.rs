@@ -89,6 +89,22 @@ fn a_receiver_that_ends_without_an_answer_is_a_death() {
     assert_eq!(code, Some(3), "{stderr}");
 }
 
+/// It has said that it is our turn and is gone before a byte was sent: nothing is lost, and the next one may come.
+#[test]
+fn a_receiver_that_ends_before_the_first_message_is_waited_for_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = listener.local_addr().unwrap().to_string();
+    let sender = command(SENDER, &endpoint).arg("hello").spawn().unwrap();
+    let (mut stream, _) = listener.accept().unwrap();
+    kill(Pid::from_raw(sender.id() as i32), Signal::SIGSTOP).unwrap();
+    let _ = stream.write_all(&ACK);
+    drop((stream, listener));
+    kill(Pid::from_raw(sender.id() as i32), Signal::SIGCONT).unwrap();
+    let run = run(RECEIVER, &endpoint, &[]).success();
+    assert_eq!(run.get_output().stdout, b"hello\n");
+    assert_eq!(ended(sender).0, Some(0));
+}
+
 #[test]
 fn another_protocol_is_told_from_ours() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
