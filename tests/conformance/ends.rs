@@ -1,7 +1,8 @@
 //! How a conversation ends when one side is not there, dies or stops.
 
-use std::thread;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use crate::{always, blocks, reliable, strangers};
 use harness::kill::{self, Victim};
@@ -66,6 +67,21 @@ fn no_receiver(trial: &Trial) -> Result {
     let sender = launch.spawn()?;
     times_out(&sender, sender.started())?;
     one_line(&sender)
+}
+
+/// The one that no receiver comes to, while much else happens where it waits: that is no reason to wait for longer.
+fn no_receiver_in_a_busy_place(trial: &Trial) -> Result {
+    let sender = trial.launch(Role::Sender).args(["hello"]).timeout(TIMEOUT).spawn()?;
+    let places = [trial.meeting_dir(), PathBuf::from("/dev/shm")];
+    let name = format!("busy-{:x}", fastrand::u64(..));
+    while !sender.has_ended() && Instant::now() < trial.deadline() {
+        for place in &places {
+            fs::write(place.join(&name), "")?;
+            fs::remove_file(place.join(&name))?;
+        }
+        thread::sleep(Duration::from_secs_f64(TIMEOUT / 20.0));
+    }
+    times_out(&sender, sender.started())
 }
 
 /// The one that no sender comes to; in a family, an inherited channel on which nothing is said.
@@ -198,5 +214,5 @@ crate::promises! {
     always: no_receiver, no_sender, sender_killed, receiver_killed, sender_stopped;
     reliable: both_killed_and_run_again, stopped_and_continued, kill_campaign_short;
     blocks: receiver_stopped;
-    strangers: second_receiver;
+    strangers: second_receiver, no_receiver_in_a_busy_place;
 }
