@@ -101,9 +101,12 @@ impl Claim {
         let file = Arc::clone(&self.file.0);
         Ok(move || {
             loop {
+                // In this order: a sender writes while it holds the lock, so if it had written before, and nobody
+                // has the lock now, then it is gone. Asked the other way round, it may have come in between.
+                let taken = is_taken(&file)?;
                 match death_watch(&file, Byte::Sender)? {
                     Some((_, pidfd)) => return wait_for_exit(&pidfd),
-                    None if is_taken(&file)? => return Ok(()),
+                    None if taken => return Ok(()),
                     None => match changes.read_events() {
                         Ok(_) | Err(nix::Error::EINTR) => {}
                         Err(error) => return Err(error.into()),
