@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, Once, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{env, fs, process, thread};
 
-/// A beat: sleep so long, then make and remove a file, as every program here does.
+/// A beat: sleep so long, then make a file, as every program here does; a nameless one, which nobody can leave behind.
 const BEAT: Duration = Duration::from_millis(10);
 /// Beats that are remembered, more than a minute of them.
 const BEATS: usize = 8192;
@@ -20,11 +20,10 @@ pub(crate) fn start() {
 }
 
 fn beat() {
-    let path = env::temp_dir().join(format!("ipc-lab-pulse-{}", process::id()));
     loop {
         let begin = Instant::now();
         thread::sleep(BEAT);
-        let _ = fs::write(&path, "").and_then(|()| fs::remove_file(&path));
+        drop(tempfile::tempfile());
         let late = begin.elapsed().saturating_sub(BEAT);
         let mut beats = LATE.lock().unwrap_or_else(PoisonError::into_inner);
         if beats.len() == BEATS {
