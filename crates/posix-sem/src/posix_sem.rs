@@ -167,7 +167,7 @@ impl Memory {
     fn slots(&self) -> Slots {
         // SAFETY: SIZE bytes from a page's beginning on are mapped as long as `self` lives, and no caller keeps
         // the result for longer.
-        unsafe { Slots::new(self.0, SLOTS) }
+        unsafe { Slots::new(self.0.as_ptr(), SLOTS) }
     }
 }
 

@@ -12,7 +12,7 @@
 #![expect(unsafe_code, reason = "memory that another process can write is reached through raw pointers only")]
 
 use std::io;
-use std::ptr::{self, NonNull};
+use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Bytes in a slot: a page.
@@ -26,7 +26,7 @@ const END: u32 = u32::MAX;
 
 /// A row of slots. Slot `n` is the one in place `n % count`, so that a caller may simply go on counting.
 pub struct Slots {
-    first: NonNull<u8>,
+    first: *mut u8,
     count: usize,
 }
 
@@ -36,7 +36,7 @@ impl Slots {
     /// # Safety
     /// `count` times [`SLOT`] bytes from `first` on are mapped for reading and writing, and stay so while the
     /// result is used. `first` is a multiple of 4, and `count` is not 0.
-    pub const unsafe fn new(first: NonNull<u8>, count: usize) -> Slots {
+    pub const unsafe fn new(first: *mut u8, count: usize) -> Slots {
         Slots { first, count }
     }
 
@@ -87,7 +87,7 @@ impl Slots {
     }
 
     fn slot(&self, n: usize) -> *mut u8 {
-        self.first.as_ptr().wrapping_add(n % self.count * SLOT)
+        self.first.wrapping_add(n % self.count * SLOT)
     }
 }
 
@@ -108,10 +108,9 @@ mod tests {
     /// Slots in memory of this process's own, as words, which are aligned as a header must be.
     fn slots(memory: &mut Vec<u32>) -> Slots {
         memory.resize(COUNT * SLOT / 4, 0);
-        let first = NonNull::new(memory.as_mut_ptr().cast()).expect("not empty");
         // SAFETY: so many bytes have just been made, and each test keeps them to its end and leaves them alone
         // while it uses the slots.
-        unsafe { Slots::new(first, COUNT) }
+        unsafe { Slots::new(memory.as_mut_ptr().cast(), COUNT) }
     }
 
     #[test]
