@@ -40,6 +40,7 @@ mod process;
 mod pulse;
 mod run;
 mod steps;
+mod system_v;
 mod trial;
 
 pub use capture::Stdout;
