@@ -5,14 +5,17 @@
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use std::{env, fs, process, thread};
 
+use ::sysv_sem::segment::Segment;
 use ::sysv_sem::sysv_sem::{self, FREE, FULL, MAX, Mailbox};
 use harness::kill_after;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use nix::sys::signal::{Signal, kill, raise};
-use nix::unistd::Pid;
+use nix::sys::pthread::{pthread_kill, pthread_self};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, raise, sigaction};
+use nix::unistd::{Pid, geteuid};
 
 const SENDER: &str = env!("CARGO_BIN_EXE_sysv-sem-sender");
 const RECEIVER: &str = env!("CARGO_BIN_EXE_sysv-sem-receiver");
@@ -33,6 +36,9 @@ fn main() {
         Trial::ignorable_test("a_producer_killed_at_any_instruction_leaves_whole_records", kill_the_producer),
         Trial::ignorable_test("a_consumer_killed_at_any_instruction_loses_nothing", kill_the_consumer),
         Trial::test("numbers_end_at_32767", limits),
+        Trial::test("a_signal_ends_a_semop_even_with_sa_restart", interrupted),
+        Trial::ignorable_test("a_set_that_another_user_has_given_away_is_refused", given_away),
+        Trial::ignorable_test("ipcs_shows_who_waits", who_waits),
         Trial::ignorable_test("removing_the_semaphores_ends_the_sender", removed),
         Trial::test("killing_both_leaves_no_memory", both_killed),
         Trial::test("a_killed_sender_loses_nothing_that_it_has_put", killed_sender),
@@ -228,6 +234,62 @@ fn limits() -> Result {
     Ok(())
 }
 
+fn interrupted() -> Result {
+    extern "C" fn nothing(_: i32) {}
+    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: a handler that does nothing is async-signal-safe.
+    unsafe { sigaction(Signal::SIGUSR1, &action) }?;
+    let key = key(8);
+    let (tell, told) = mpsc::channel();
+    let _mailbox = Mailbox::create(key)?;
+    let waiter = thread::spawn(move || {
+        let mailbox = Mailbox::open(key)?;
+        let _ = tell.send(pthread_self());
+        mailbox.take(&mut [0; MAX])
+    });
+    let thread = told.recv()?;
+    while !waiter.is_finished() {
+        // Again: one that comes before the wait begins is lost.
+        pthread_kill(thread, Signal::SIGUSR1)?;
+        thread::sleep(Duration::from_millis(2));
+    }
+    sysv_sem::remove(key)?;
+    let taken = waiter.join().map_err(|_| "the waiter panicked")?;
+    assert_eq!(taken.map_err(|error| error.kind()), Err(io::ErrorKind::Interrupted));
+    Ok(())
+}
+
+/// A set whose owner this user is by the mere word of another one's, who made it and can still do anything with it.
+fn given_away() -> Result<Completion> {
+    const NOBODY: libc::uid_t = 65534;
+    if !geteuid().is_root() {
+        return Ok(Completion::ignored_with("only root can be two users"));
+    }
+    let key = key(9);
+    let make = move || -> io::Result<()> {
+        // Not libc's function, which would make all threads of the process somebody else.
+        // SAFETY: the call takes three numbers.
+        check(unsafe { libc::syscall(libc::SYS_setresuid, -1, NOBODY, -1) } as i32)?;
+        // SAFETY: the call takes three numbers.
+        let set = check(unsafe { libc::semget(key, 2, libc::IPC_CREAT | libc::IPC_EXCL | 0o600) })?;
+        // SAFETY: it is made of numbers.
+        let mut stat: libc::semid_ds = unsafe { std::mem::zeroed() };
+        (stat.sem_perm.uid, stat.sem_perm.mode) = (0, 0o600);
+        // SAFETY: IPC_SET reads the new owner and mode from there.
+        check(unsafe { libc::semctl(set, 0, libc::IPC_SET, &raw const stat) }).map(drop)
+    };
+    thread::spawn(make).join().map_err(|_| "a thread panicked")??;
+    let refused = [Mailbox::open(key).map(drop), sysv_sem::remove(key)];
+    // SAFETY: the call takes three numbers.
+    let set = check(unsafe { libc::semget(key, 0, 0) })?;
+    // SAFETY: IPC_RMID takes no argument.
+    check(unsafe { libc::semctl(set, 0, libc::IPC_RMID) })?;
+    for result in refused {
+        assert_eq!(result.map_err(|error| error.kind()), Err(io::ErrorKind::PermissionDenied));
+    }
+    Ok(Completion::Completed)
+}
+
 // ---- the two programs ----
 
 fn command(program: &str, key: i32, args: &[&str]) -> Command {
@@ -257,38 +319,55 @@ fn stop(child: &Child) -> Result {
     Ok(())
 }
 
+/// The lesson's ipcs(1).
+fn who_waits() -> Result<Completion> {
+    let key = key(7);
+    let (child, _stderr) = receiver(key)?;
+    let _killed = Killed(child, key);
+    // SAFETY: the call takes three numbers.
+    let set = check(unsafe { libc::semget(key, 0, 0) })?;
+    let ipcs = || Command::new("ipcs").args(["-s", "-i", &set.to_string()]).output();
+    if ipcs().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return Ok(Completion::ignored_with("ipcs is not installed"));
+    }
+    // Number, value, processes that wait for more, processes that wait for 0, the last one.
+    let waits = |line: &str| matches!(line.split_whitespace().collect::<Vec<_>>()[..], ["1", "0", "1", "0", _]);
+    wait_for(|| Ok(String::from_utf8_lossy(&ipcs()?.stdout).lines().any(waits)))?;
+    Ok(Completion::Completed)
+}
+
 /// The lesson's ipcrm(1).
 fn removed() -> Result<Completion> {
     let key = key(3);
-    let (mut child, _stderr) = receiver(key)?;
-    stop(&child)?;
+    let (child, _stderr) = receiver(key)?;
+    let killed = Killed(child, key);
+    stop(&killed.0)?;
     let sender = command(SENDER, key, &["--count", "10"]).stderr(Stdio::piped()).spawn()?;
     wait_for(|| Ok(counts(key)? == [0, 1]))?;
     // It has put one and waits with the next.
     thread::sleep(Duration::from_millis(100));
-    let removed = Command::new("ipcrm").args(["-S", &key.to_string()]).status();
-    if removed.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-        sysv_sem::remove(key)?;
+    match Command::new("ipcrm").args(["-S", &key.to_string()]).status() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(Completion::ignored_with("ipcrm is not installed"));
+        }
+        other => ensure(other?.success(), || "ipcrm failed".into())?,
     }
     let output = sender.wait_with_output()?;
     let said = String::from_utf8_lossy(&output.stderr);
-    child.kill()?;
-    child.wait()?;
-    clear(key)?;
-    match removed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Completion::ignored_with("ipcrm is not installed")),
-        other => {
-            ensure(other?.success(), || "ipcrm failed".into())?;
-            ensure(output.status.code() == Some(3) && said.contains("EIDRM"), || format!("{}: {said}", output.status))?;
-            Ok(Completion::Completed)
-        }
-    }
+    ensure(output.status.code() == Some(3) && said.contains("EIDRM"), || format!("{}: {said}", output.status))?;
+    Ok(Completion::Completed)
 }
 
-/// What a killed receiver leaves.
-fn clear(key: i32) -> io::Result<()> {
-    let _ = sysv_sem::remove(key);
-    fs::remove_file(format!("/dev/shm/{key:#x}.sysv-sem.lock"))
+/// A receiver that is killed in the end, and what it leaves then is removed.
+struct Killed(Child, i32);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+        let _ = sysv_sem::remove(self.1);
+        let _ = fs::remove_file(format!("/dev/shm/{:#x}.sysv-sem.lock", self.1));
+    }
 }
 
 fn wait_for(condition: impl Fn() -> io::Result<bool>) -> Result {
@@ -302,25 +381,23 @@ fn wait_for(condition: impl Fn() -> io::Result<bool>) -> Result {
 
 fn both_killed() -> Result {
     let key = key(4);
-    let (mut child, _stderr) = receiver(key)?;
-    let made_by = format!(" {} ", child.id());
+    let (child, _stderr) = receiver(key)?;
+    let mut killed = Killed(child, key);
+    let made_by = format!(" {} ", killed.0.id());
     let segments = || -> io::Result<usize> {
         Ok(fs::read_to_string("/proc/sysvipc/shm")?.lines().filter(|line| line.contains(&made_by)).count())
     };
     assert_eq!(segments()?, 1);
     let mut sender = command(SENDER, key, &[]).stdin(Stdio::piped()).spawn()?;
     sender.stdin.as_mut().ok_or("no standard input")?.write_all(b"hello\n")?;
-    // Taken: so both are there.
-    wait_for(|| Ok(::sysv_sem::segment::Segment::find(key).is_err()))?;
+    wait_for(|| Ok(Segment::find(key).is_err()))?;
     assert_eq!(segments()?, 1, "without its key");
-    for process in [&mut sender, &mut child] {
+    for process in [&mut sender, &mut killed.0] {
         process.kill()?;
         process.wait()?;
     }
-    let (segments, semaphores) = (segments()?, counts(key));
-    clear(key)?;
-    assert_eq!(segments, 0);
-    ensure(semaphores.is_ok(), || "the semaphores are gone, so the lesson is wrong".into())
+    assert_eq!(segments()?, 0);
+    ensure(counts(key).is_ok(), || "the semaphores are gone, so the lesson is wrong".into())
 }
 
 fn killed_sender() -> Result {
