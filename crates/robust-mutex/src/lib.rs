@@ -10,6 +10,7 @@ use common::{
 };
 
 pub mod condition;
+pub mod futex;
 pub mod mutex;
 pub mod robust_mutex;
 

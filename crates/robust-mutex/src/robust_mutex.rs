@@ -18,7 +18,7 @@
 use std::cell::Cell;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU32, Ordering, compiler_fence};
+use std::sync::atomic::compiler_fence;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -31,6 +31,7 @@ pub use slots::MAX;
 use slots::{SLOT, Slots};
 
 use super::condition::Condition;
+use super::futex::{AtomicU32, Ordering};
 use super::mutex::{Guard, Mutex, Robustness};
 
 /// Slots in the buffer: how far the producer can be ahead of the consumer.

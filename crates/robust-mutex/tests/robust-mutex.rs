@@ -37,6 +37,7 @@ fn main() {
         Trial::test("the_next_one_is_told_and_behind_an_ordinary_mutex_nobody_is", owner_dies),
         Trial::ignorable_test("a_producer_killed_at_any_instruction_leaves_whole_records", kill_the_producer),
         Trial::ignorable_test("a_consumer_killed_at_any_instruction_leaves_whole_records", kill_the_consumer),
+        Trial::ignorable_test("a_producer_killed_at_any_instruction_leaves_nobody_asleep", kill_before_the_wake_up),
         Trial::test("a_process_killed_in_its_sleep_stops_nobody", kill_a_sleeper),
         Trial::ignorable_test("a_condition_variable_of_glibc_hangs_after_a_kill", pthread_cond_hangs),
         Trial::ignorable_test("a_condition_variable_of_glibc_waits_for_the_dead", dead_waiter),
@@ -239,6 +240,31 @@ fn no_ptrace() -> Result<Option<Completion>> {
         }
         _ => Err(error.to_string().into()),
     }
+}
+
+/// Somebody sleeps while the victim puts a record. Whether or not the victim still came to wake it: the next one who puts
+/// something must do so.
+fn kill_before_the_wake_up() -> Result<Completion> {
+    if let Some(reason) = no_ptrace()? {
+        return Ok(reason);
+    }
+    let name = name_of("wake-up");
+    for steps in 0.. {
+        let mut buffer = Buffer::create(&name)?;
+        let mut sleeper = part("take all", &name)?.spawn()?;
+        wait_until_ready(&mut sleeper)?;
+        wait_until_asleep(&sleeper)?;
+        let more = kill_after(part("put", &name)?, steps);
+        robust_mutex::remove(&name)?;
+        buffer.put_end()?;
+        let awake = ends(&mut sleeper, Duration::from_secs(5))?;
+        end(sleeper)?;
+        ensure(awake, || format!("after {steps} instructions nobody wakes the sleeper any more"))?;
+        if !more? {
+            break;
+        }
+    }
+    Ok(Completion::Completed)
 }
 
 fn kill_a_sleeper() -> Result {

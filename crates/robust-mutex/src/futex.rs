@@ -1,0 +1,30 @@
+//! Sleeping on a word of shared memory, and waking who sleeps: futex(2).
+#![expect(unsafe_code, reason = "futex(2) has no wrapper in libc or nix")]
+
+use std::io;
+use std::ptr;
+
+pub use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Sleeps until somebody wakes this word, unless it differs from `expected` already. The kernel compares and goes to
+/// sleep in one step, so a wake between the two is not lost. It may also return for no reason.
+///
+/// # Errors
+/// `EINTR` after a signal; `EAGAIN` is success.
+pub fn wait(word: &AtomicU32, expected: u32) -> io::Result<()> {
+    // Not FUTEX_PRIVATE_FLAG: that would look for sleepers in this process only.
+    // SAFETY: the word is valid for the call, and the kernel only reads it, atomically.
+    match unsafe { libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAIT, expected, ptr::null::<libc::timespec>()) } {
+        0 => Ok(()),
+        _ => match io::Error::last_os_error() {
+            error if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            error => Err(error),
+        },
+    }
+}
+
+/// Wakes all who sleep on the word.
+pub fn wake(word: &AtomicU32) {
+    // SAFETY: the kernel only uses the word's address; nothing is read or written. It cannot fail.
+    unsafe { libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAKE, i32::MAX) };
+}
