@@ -124,13 +124,16 @@ impl Args {
             Ok(matches) if matches.get_flag("describe") => Ok(Parsed::Print(technique.to_string())),
             Ok(matches) => Ok(Parsed::Run(Box::new(read(technique, role, &matches)))),
             Err(answer) if !answer.use_stderr() => Ok(Parsed::Print(answer.to_string())),
-            Err(error) => {
-                let text = error.to_string();
-                let line = text.lines().next().unwrap_or_default();
-                Err(Error::Usage(line.trim_start_matches("error: ").to_owned()))
-            }
+            Err(error) => Err(usage(&error)),
         }
     }
+}
+
+/// What clap says in several lines, in one.
+pub(crate) fn usage(error: &clap::Error) -> Error {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    Error::Usage(line.trim_start_matches("error: ").to_owned())
 }
 
 /// Does this end take the options of `role`? In a family the sender starts the receiver and passes them on.

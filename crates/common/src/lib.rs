@@ -38,4 +38,4 @@ pub use frame::{FrameReader, FrameWriter, MAX_FRAME};
 pub use input::Input;
 pub use link::Link;
 pub use output::Output;
-pub use program::program;
+pub use program::{command_line, exit, program};

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use nix::sys::stat::{Mode, umask};
 
-use crate::args::Parsed;
+use crate::args::{Parsed, usage};
 use crate::{Args, Error, Result, Role, Technique, interrupt};
 
 /// The mask that the program was started with; what `--output` makes is the user's own file and obeys it.
@@ -17,15 +17,35 @@ pub(crate) static USERS_UMASK: OnceLock<Mode> = OnceLock::new();
 /// Exit codes: 0 done, 1 the system refused, 2 usage, 3 the peer is gone, 4 timed out, 5 message too long,
 /// 77 not supported on this machine, 128+n ended by signal n.
 pub fn program(technique: &'static Technique, role: Role, body: impl FnOnce(&Args) -> Result<()>) -> ExitCode {
-    let name = format!("{}-{role}", technique.name);
-    match run(technique, role, body) {
+    exit(&format!("{}-{role}", technique.name), run(technique, role, body))
+}
+
+/// How any program of this workspace ends: `name` and one line on standard error where it failed, and the exit code.
+pub fn exit(name: &str, result: Result<()>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if !matches!(error, Error::OutputClosed) {
-                complain(&name, &error.to_string());
+                complain(name, &error.to_string());
             }
             ExitCode::from(error.exit_code())
         }
+    }
+}
+
+/// The command line of a program that is no end of a technique; `None` for `--help` and `--version`, which are
+/// answered here.
+///
+/// # Errors
+/// [`Error::Usage`] where it makes no sense.
+pub fn command_line(command: clap::Command) -> Result<Option<clap::ArgMatches>> {
+    match command.try_get_matches() {
+        Ok(matches) => Ok(Some(matches)),
+        Err(answer) if !answer.use_stderr() => {
+            print(&answer.to_string());
+            Ok(None)
+        }
+        Err(error) => Err(usage(&error)),
     }
 }
 
@@ -33,8 +53,7 @@ fn run(technique: &'static Technique, role: Role, body: impl FnOnce(&Args) -> Re
     let args = match Args::parse(technique, role, std::env::args_os())? {
         Parsed::Run(args) => args,
         Parsed::Print(text) => {
-            // Nobody reads it? Then nothing is lost.
-            let _ = io::stdout().lock().write_all(text.as_bytes());
+            print(&text);
             return Ok(());
         }
     };
@@ -42,6 +61,11 @@ fn run(technique: &'static Technique, role: Role, body: impl FnOnce(&Args) -> Re
     let _ = USERS_UMASK.set(umask(Mode::from_bits_truncate(0o077)));
     interrupt::end_cleanly_on_signals(args.program(), args.quiet)?;
     body(&args)
+}
+
+fn print(text: &str) {
+    // Nobody reads it? Then nothing is lost.
+    let _ = io::stdout().lock().write_all(text.as_bytes());
 }
 
 /// One line on standard error. A line that cannot be written is no reason to fail.
