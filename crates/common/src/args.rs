@@ -23,6 +23,15 @@ pub struct Extra {
     pub help: &'static str,
 }
 
+impl Extra {
+    /// `--spin`, for techniques that can wait without sleeping.
+    pub const SPIN: [Extra; 2] = {
+        let help = "Never sleep while waiting, but look again and again; it takes a core for each end";
+        let sender = Extra { name: "spin", value: None, role: Role::Sender, help };
+        [sender, Extra { role: Role::Receiver, ..sender }]
+    };
+}
+
 /// What the command line said, for one end of one technique.
 #[derive(Clone, Debug)]
 pub struct Args {
@@ -103,6 +112,14 @@ impl Args {
         endpoint::addresses(self)
     }
 
+    /// The key that an endpoint of the form `0xKEY` stands for (ftok(3) makes such numbers too).
+    ///
+    /// # Errors
+    /// [`Error::Usage`] as for [`endpoint`](Self::endpoint).
+    pub fn key(&self) -> Result<i32> {
+        endpoint::key(self)
+    }
+
     /// The value of one of the technique's own options; an empty text for a flag that was given.
     pub fn extra(&self, name: &str) -> Option<&str> {
         self.extras.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
@@ -113,6 +130,16 @@ impl Args {
         if !self.quiet {
             crate::program::complain(&self.program(), text);
         }
+    }
+
+    /// Was `--spin` given, to a technique that has it?
+    pub fn spins(&self) -> bool {
+        self.extra("spin").is_some()
+    }
+
+    /// Sets one of the technique's own options, as the command line would; an empty text for a flag.
+    pub fn set_extra(&mut self, name: &'static str, value: impl Into<String>) {
+        self.extras.push((name, value.into()));
     }
 
     pub(crate) fn parse(
@@ -188,7 +215,12 @@ fn command(technique: &'static Technique, role: Role) -> Command {
             .arg(value("output", "PATH", "Write the payload to a new file", value_parser!(PathBuf)))
             .arg(flag("stats", "Print messages, bytes, time, delays and CPU time at the end"));
     }
-    for extra in technique.options.iter().filter(|extra| takes(technique, role, extra.role)) {
+    let options = technique.options;
+    for (at, extra) in options.iter().enumerate().filter(|(_, extra)| takes(technique, role, extra.role)) {
+        // A family's sender takes an option of both ends once.
+        if options[..at].iter().any(|other| other.name == extra.name && takes(technique, role, other.role)) {
+            continue;
+        }
         command = command.arg(match extra.value {
             Some(name) => value(extra.name, name, extra.help, value_parser!(String)),
             None => flag(extra.name, extra.help),
@@ -242,7 +274,7 @@ fn endpoint_help(technique: &Technique) -> String {
     match technique.endpoint {
         Endpoint::Path => "Path of the meeting point [default: in this user's runtime folder]",
         Endpoint::Name => "Name of the meeting point, with one slash in front [default: this user's own]",
-        Endpoint::Key => "System V key [default: this user's own]",
+        Endpoint::Key => "System V key, as 0x and hexadecimal digits [default: this user's own]",
         Endpoint::Pid => "Pid file of the receiver [default: in this user's runtime folder]",
         Endpoint::Address => "ADDRESS:PORT; port 0 takes a free one [default: this user's port on 127.0.0.1]",
         Endpoint::Inherited => {
