@@ -39,4 +39,4 @@ pub use input::Input;
 pub use interrupt::end_cleanly_on_signals;
 pub use link::Link;
 pub use output::Output;
-pub use program::{command_line, exit, program};
+pub use program::{command_line, exit, print, program};

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use nix::sys::stat::{Mode, umask};
 
 use crate::args::{Parsed, usage};
-use crate::{Args, Error, Result, Role, Technique, interrupt};
+use crate::{Args, Context, Error, Result, Role, Technique, interrupt};
 
 /// The mask that the program was started with; what `--output` makes is the user's own file and obeys it.
 pub(crate) static USERS_UMASK: OnceLock<Mode> = OnceLock::new();
@@ -42,7 +42,7 @@ pub fn command_line(command: clap::Command) -> Result<Option<clap::ArgMatches>> 
     match command.try_get_matches() {
         Ok(matches) => Ok(Some(matches)),
         Err(answer) if !answer.use_stderr() => {
-            print(&answer.to_string());
+            answered(&answer.to_string());
             Ok(None)
         }
         Err(error) => Err(usage(&error)),
@@ -53,7 +53,7 @@ fn run(technique: &'static Technique, role: Role, body: impl FnOnce(&Args) -> Re
     let args = match Args::parse(technique, role, std::env::args_os())? {
         Parsed::Run(args) => args,
         Parsed::Print(text) => {
-            print(&text);
+            answered(&text);
             return Ok(());
         }
     };
@@ -63,9 +63,21 @@ fn run(technique: &'static Technique, role: Role, body: impl FnOnce(&Args) -> Re
     body(&args)
 }
 
-fn print(text: &str) {
+fn answered(text: &str) {
     // Nobody reads it? Then nothing is lost.
     let _ = io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// Writes to standard output what a program that is no receiver has to say.
+///
+/// # Errors
+/// [`Error::OutputClosed`] where nobody reads any more, [`Error::System`] for anything else.
+pub fn print(text: &str) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Error::OutputClosed),
+        other => other.doing("write to standard output"),
+    }
 }
 
 /// One line on standard error. A line that cannot be written is no reason to fail.

@@ -1,8 +1,6 @@
 //! The screen: text as wide as the terminal, figures of parent and child in two columns, verdicts.
 
-use std::io::{self, Write};
-
-use common::{Context, Error, Result};
+use common::Result;
 use console::{Style, Term, pad_str, truncate_str};
 use textwrap::Options;
 
@@ -52,8 +50,7 @@ impl Show {
 
     /// One line as it is; what does not fit is cut off.
     pub fn line(&mut self, text: &str) -> Result<()> {
-        let mut stdout = io::stdout().lock();
-        written(writeln!(stdout, "{}", truncate_str(text.trim_end(), self.width, "…")))
+        common::print(&format!("{}\n", truncate_str(text.trim_end(), self.width, "…")))
     }
 
     /// Figures of the parent and the child.
@@ -87,7 +84,6 @@ impl Show {
         let missing = if missing == 0 { String::new() } else { format!(", {missing} not shown") };
         let style = if broken == 0 { Style::new().bold() } else { Style::new().red().bold() };
         self.styled(&style, "", &format!("{held} as expected, {broken} not as expected{missing}"))?;
-        written(io::stdout().lock().flush())?;
         Ok(broken)
     }
 
@@ -95,15 +91,8 @@ impl Show {
         let indent = " ".repeat(head.len().min(self.width / 2));
         let options = Options::new(self.width.max(1)).subsequent_indent(&indent);
         for line in textwrap::wrap(&format!("{head}{text}"), options) {
-            written(writeln!(io::stdout().lock(), "{}", style.apply_to(line)))?;
+            common::print(&format!("{}\n", style.apply_to(line)))?;
         }
         Ok(())
-    }
-}
-
-fn written(result: io::Result<()>) -> Result<()> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Error::OutputClosed),
-        other => other.doing("write to standard output"),
     }
 }
