@@ -3,7 +3,9 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -62,6 +64,17 @@ pub struct Args {
     /// Receiver: print figures at the end.
     pub stats: bool,
     extras: Vec<(&'static str, String)>,
+    pub(crate) death: Death,
+}
+
+/// What returns when a wait has become hopeless; see [`Args::end_waits_after`].
+#[derive(Clone, Default)]
+pub(crate) struct Death(pub(crate) Option<Arc<dyn Fn() -> io::Result<()> + Send + Sync>>);
+
+impl fmt::Debug for Death {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Death(..)" } else { "Death" })
+    }
 }
 
 /// What to do besides running: print a text and end well.
@@ -88,6 +101,7 @@ impl Args {
             output: None,
             stats: false,
             extras: Vec::new(),
+            death: Death::default(),
         }
     }
 
@@ -140,6 +154,13 @@ impl Args {
     /// Sets one of the technique's own options, as the command line would; an empty text for a flag.
     pub fn set_extra(&mut self, name: &'static str, value: impl Into<String>) {
         self.extras.push((name, value.into()));
+    }
+
+    /// For a program that knows its peer before the two have met, because it has forked it: `death` returns when the
+    /// peer is gone, and ends every wait of this end, as the death of a peer does that has come. It runs in a thread
+    /// of its own.
+    pub fn end_waits_after(&mut self, death: impl Fn() -> io::Result<()> + Send + Sync + 'static) {
+        self.death = Death(Some(Arc::new(death)));
     }
 
     pub(crate) fn parse(
@@ -255,6 +276,7 @@ fn read(technique: &'static Technique, role: Role, matches: &ArgMatches) -> Args
         output: get(matches, "output"),
         stats: has("stats"),
         extras: extras.collect(),
+        death: Death::default(),
     }
 }
 
