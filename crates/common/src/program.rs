@@ -81,7 +81,7 @@ pub fn print(text: &str) -> Result<()> {
 }
 
 /// One line on standard error. A line that cannot be written is no reason to fail.
-pub(crate) fn complain(program: &str, text: &str) {
+pub fn complain(program: &str, text: &str) {
     // One write, so that the lines of both ends do not mix.
     let line = format!("{program}: {}\n", text.replace('\n', " "));
     let _ = io::stderr().lock().write_all(line.as_bytes());
