@@ -195,10 +195,12 @@ impl Link {
         };
         match error.kind() {
             BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof => self.gone(call, Some(&error)),
+            // For a datagram socket: nobody is at that address any more.
+            ConnectionRefused => self.gone(call, Some(&error)),
             // ETIMEDOUT is the network's own word for a peer that no longer answers.
             TimedOut => self.gone(call, Some(&error)),
             // What a sender has attached to is there for as long as its receiver.
-            NotFound | ConnectionRefused if matches!(self.hold, Hold::Sender(_)) => self.gone(call, Some(&error)),
+            NotFound if matches!(self.hold, Hold::Sender(_)) => self.gone(call, Some(&error)),
             // System V objects do not live on for those who use them, as a removed file does.
             _ if error.raw_os_error() == Some(libc::EIDRM) && matches!(self.hold, Hold::Sender(_)) => {
                 self.gone(call, Some(&error))
