@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -65,6 +67,17 @@ pub struct Args {
     /// Receiver: print figures at the end.
     pub stats: bool,
     extras: Vec<(&'static str, String)>,
+    pub(crate) death: Death,
+}
+
+/// What returns when a wait has become hopeless; see [`Args::end_waits_after`].
+#[derive(Clone, Default)]
+pub(crate) struct Death(pub(crate) Option<Arc<dyn Fn() -> io::Result<()> + Send + Sync>>);
+
+impl fmt::Debug for Death {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Death(..)" } else { "Death" })
+    }
 }
 
 /// What to do besides running: print a text and end well.
@@ -91,6 +104,7 @@ impl Args {
             output: None,
             stats: false,
             extras: Vec::new(),
+            death: Death::default(),
         }
     }
 
@@ -162,6 +176,13 @@ impl Args {
         self.extras.push((name, value.into()));
     }
 
+    /// For a program that knows its peer before the two have met, because it has forked it: `death` returns when the
+    /// peer is gone, and ends every wait of this end, as the death of a peer does that has come. It runs in a thread
+    /// of its own.
+    pub fn end_waits_after(&mut self, death: impl Fn() -> io::Result<()> + Send + Sync + 'static) {
+        self.death = Death(Some(Arc::new(death)));
+    }
+
     pub(crate) fn parse(
         technique: &'static Technique,
         role: Role,
@@ -171,13 +192,16 @@ impl Args {
             Ok(matches) if matches.get_flag("describe") => Ok(Parsed::Print(technique.to_string())),
             Ok(matches) => Ok(Parsed::Run(Box::new(read(technique, role, &matches)))),
             Err(answer) if !answer.use_stderr() => Ok(Parsed::Print(answer.to_string())),
-            Err(error) => {
-                let text = error.to_string();
-                let line = text.lines().next().unwrap_or_default();
-                Err(Error::Usage(line.trim_start_matches("error: ").to_owned()))
-            }
+            Err(error) => Err(usage(&error)),
         }
     }
+}
+
+/// What clap says in several lines, in one.
+pub(crate) fn usage(error: &clap::Error) -> Error {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    Error::Usage(line.trim_start_matches("error: ").to_owned())
 }
 
 /// Does this end take the options of `role`? In a family the sender starts the receiver and passes them on.
@@ -272,6 +296,7 @@ fn read(technique: &'static Technique, role: Role, matches: &ArgMatches) -> Args
         output: get(matches, "output"),
         stats: has("stats"),
         extras: extras.collect(),
+        death: Death::default(),
     }
 }
 

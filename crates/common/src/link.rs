@@ -34,6 +34,9 @@ impl Link {
     /// [`Error::System`] where a thread cannot be started.
     pub fn bare(args: &Args) -> Result<Link> {
         let watch = Watch::new(args.timeout).doing("starting a thread")?;
+        if let Some(death) = args.death.0.clone() {
+            watch.peer(move || death()).doing("starting a thread")?;
+        }
         Ok(Link { watch, hold: Hold::Nothing, args: args.clone(), endpoint: args.endpoint()? })
     }
 
