@@ -12,8 +12,13 @@ use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 
 use crate::{Context, Result, cleanup, helper};
 
-/// Starts the thread. Call it before any other thread starts, for threads inherit the signal mask.
-pub(crate) fn end_cleanly_on_signals(program: String, quiet: bool) -> Result<()> {
+/// From now on SIGINT, SIGTERM and SIGHUP end this process and undo what it has made. Every program has this from
+/// [`program`](crate::program); what uses the techniques in another way calls it before any other thread starts, for
+/// threads inherit the signal mask.
+///
+/// # Errors
+/// [`Error::System`](crate::Error::System) where a thread cannot be started.
+pub fn end_cleanly_on_signals(program: String, quiet: bool) -> Result<()> {
     let mut signals = SigSet::empty();
     for ending in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         // nohup(1) and a script's `&` start programs with a signal ignored, and mean it.

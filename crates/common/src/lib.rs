@@ -36,6 +36,7 @@ pub use error::{Context, Error, Result};
 pub use family::Child;
 pub use frame::{FrameReader, FrameWriter, MAX_FRAME};
 pub use input::Input;
+pub use interrupt::end_cleanly_on_signals;
 pub use link::Link;
 pub use output::Output;
 pub use program::program;
