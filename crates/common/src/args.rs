@@ -23,6 +23,15 @@ pub struct Extra {
     pub help: &'static str,
 }
 
+impl Extra {
+    /// `--spin`, for techniques that can wait without sleeping.
+    pub const SPIN: [Extra; 2] = {
+        let help = "Never sleep while waiting, but look again and again; it takes a core for each end";
+        let sender = Extra { name: "spin", value: None, role: Role::Sender, help };
+        [sender, Extra { role: Role::Receiver, ..sender }]
+    };
+}
+
 /// What the command line said, for one end of one technique.
 #[derive(Clone, Debug)]
 pub struct Args {
@@ -115,6 +124,16 @@ impl Args {
         }
     }
 
+    /// Was `--spin` given, to a technique that has it?
+    pub fn spins(&self) -> bool {
+        self.extra("spin").is_some()
+    }
+
+    /// Sets one of the technique's own options, as the command line would; an empty text for a flag.
+    pub fn set_extra(&mut self, name: &'static str, value: impl Into<String>) {
+        self.extras.push((name, value.into()));
+    }
+
     pub(crate) fn parse(
         technique: &'static Technique,
         role: Role,
@@ -185,7 +204,12 @@ fn command(technique: &'static Technique, role: Role) -> Command {
             .arg(value("output", "PATH", "Write the payload to a new file", value_parser!(PathBuf)))
             .arg(flag("stats", "Print messages, bytes, time, delays and CPU time at the end"));
     }
-    for extra in technique.options.iter().filter(|extra| takes(technique, role, extra.role)) {
+    let options = technique.options;
+    for (at, extra) in options.iter().enumerate().filter(|(_, extra)| takes(technique, role, extra.role)) {
+        // A family's sender takes an option of both ends once.
+        if options[..at].iter().any(|other| other.name == extra.name && takes(technique, role, other.role)) {
+            continue;
+        }
         command = command.arg(match extra.value {
             Some(name) => value(extra.name, name, extra.help, value_parser!(String)),
             None => flag(extra.name, extra.help),
