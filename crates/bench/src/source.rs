@@ -1,0 +1,113 @@
+//! What can be measured: a technique, its bare twin, or a library of somebody else's. Each makes channels for the same
+//! loops (`worker.rs`); this is where another kind of source is added.
+
+use std::cell::Cell;
+use std::path::Path;
+
+use common::{Delivery, Receiver, Result, Sender, Technique};
+
+use crate::processes::Failure;
+use crate::results::{self, Kind, Round, Source, Status, Wait};
+use crate::twins;
+use crate::worker::{self, Job, Traits};
+use catalog::Ends;
+
+/// What channels are made for.
+pub struct Maker<'a> {
+    /// A private folder.
+    pub dir: &'a Path,
+    /// Tells this run's endpoints apart.
+    pub number: Cell<u32>,
+}
+
+/// The technique of this name.
+pub fn technique(name: &str) -> Option<&'static Technique> {
+    catalog::TECHNIQUES.iter().copied().find(|technique| technique.name == name)
+}
+
+/// Why a source cannot carry messages of `size` bytes, or wait in this way.
+pub fn refusal(source: &Source, size: usize, wait: Wait) -> Option<Status> {
+    let technique = technique(&source.name)?;
+    if size > technique.max_message {
+        return Some(Status::Skipped(format!("a message has at most {} bytes", technique.max_message)));
+    }
+    if technique.payload_limit.is_some_and(|limit| size > limit / 2) {
+        return Some(Status::Skipped("nobody would wait for it".to_owned()));
+    }
+    let spins = match source.kind {
+        Kind::Technique => technique.options.iter().any(|option| option.name == "spin"),
+        Kind::Twin => twins::can_spin(&source.name) == Some(true),
+        Kind::Peer => false,
+    };
+    (wait == Wait::Spin && !spins).then(|| Status::Skipped("cannot spin".to_owned()))
+}
+
+/// Does one measurement.
+///
+/// # Errors
+/// As [`worker::measure`].
+pub fn measure(source: &Source, wait: Wait, job: Job, maker: &Maker<'_>) -> Result<Round, Failure> {
+    let what = Measure { wait, job, maker };
+    let done = match source.kind {
+        Kind::Technique => catalog::with(&source.name, what),
+        Kind::Twin => twins::with(&source.name, what),
+        Kind::Peer => None,
+    };
+    done.unwrap_or_else(|| Err(Failure::failed(format!("there is no {} {}", source.kind, source.name))))
+}
+
+struct Measure<'a> {
+    wait: Wait,
+    job: Job,
+    maker: &'a Maker<'a>,
+}
+
+impl catalog::Job for Measure<'_> {
+    type Output = Result<Round, Failure>;
+
+    fn run<S: Sender, R: Receiver, ToSend: FnOnce() -> Result<S>, ToReceive: FnOnce() -> Result<R>>(
+        self,
+        technique: &'static Technique,
+        channel: impl Fn(&Ends) -> Result<(ToSend, ToReceive)>,
+    ) -> Self::Output {
+        let traits = Traits {
+            may_lose: technique.delivery == Delivery::BestEffort,
+            says_end: true,
+            takes_turns: takes_turns(technique),
+        };
+        worker::measure(Job { traits, ..self.job }, || {
+            let number = self.maker.number.replace(self.maker.number.get() + 1);
+            let mut ends = Ends::private(technique, self.maker.dir, number)?;
+            if self.wait == Wait::Spin {
+                for args in [&mut ends.sender, &mut ends.receiver] {
+                    args.set_extra("spin", "");
+                }
+            }
+            channel(&ends)
+        })
+    }
+}
+
+/// Standard signals merge, so two channels of them between the same two processes are in each other's way.
+pub fn takes_turns(technique: &Technique) -> bool {
+    technique.name == "signal"
+}
+
+impl twins::Job for Measure<'_> {
+    type Output = Result<Round, Failure>;
+
+    fn run<S: Sender, R: Receiver>(self, channel: impl Fn(&twins::Setup<'_>) -> Result<(S, R)>) -> Self::Output {
+        let setup = twins::Setup { size: self.job.form.size(), wait: self.wait, dir: self.maker.dir };
+        worker::measure(self.job, || {
+            let (sender, receiver) = channel(&setup)?;
+            Ok((move || Ok(sender), move || Ok(receiver)))
+        })
+    }
+}
+
+/// What is special about a row.
+pub fn note(source: &Source, measure: results::Measure) -> Option<&'static str> {
+    let special = technique(&source.name).is_some_and(takes_turns);
+    (special && source.kind == Kind::Technique && measure == results::Measure::RoundTrip)
+        .then_some("an end sends only after the other end's send has returned: standard signals merge")
+}
