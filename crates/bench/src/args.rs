@@ -44,9 +44,9 @@ pub struct Args {
     #[arg(long, value_name = "HOW", default_value = "page")]
     pub verify: Verify,
 
-    /// Leave out the bare twins
-    #[arg(long)]
-    pub no_twins: bool,
+    /// Whether to measure the bare twins
+    #[arg(long, value_name = "HOW", default_value = "beside")]
+    pub twins: Twins,
 
     /// Print every figure, not the overview only; one technique alone always has them
     #[arg(long)]
@@ -63,6 +63,17 @@ pub struct Args {
     /// Compare with the results in FILE, which --json wrote
     #[arg(long, value_name = "FILE")]
     pub compare: Option<PathBuf>,
+}
+
+/// Whether to measure the bare twins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Twins {
+    /// Each beside its technique
+    Beside,
+    /// The techniques alone
+    None,
+    /// The twins alone
+    Only,
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

@@ -4,6 +4,7 @@
 //! the question's last bit has been taken. Each end counts its sends in memory that both see.
 #![expect(unsafe_code, reason = "memory that is shared across fork(2) is mapped and reached through a raw pointer")]
 
+use std::fs::File;
 use std::io;
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
@@ -11,7 +12,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::sched::sched_yield;
-use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 
 /// Zeroed memory that this process and those that it forks share.
 pub struct Shared {
@@ -29,6 +30,18 @@ impl Shared {
         let (access, flags) = (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED);
         // SAFETY: a new mapping, where the kernel finds room, concerns nobody's memory.
         let start = unsafe { mmap_anonymous(None, size, access, flags) }?;
+        Ok(Shared { start, len })
+    }
+
+    /// Maps the first `len` bytes of a file, which must have them.
+    ///
+    /// # Errors
+    /// As mmap(2).
+    pub fn of_file(file: &File, len: usize) -> io::Result<Shared> {
+        let size = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: as in `new`.
+        let start = unsafe { mmap(None, size, access, MapFlags::MAP_SHARED, file, 0) }?;
         Ok(Shared { start, len })
     }
 
@@ -80,9 +93,9 @@ impl Turns {
     }
 
     fn count(&self, end: usize) -> Option<&AtomicU64> {
-        let start = self.shared.as_ref()?.as_ptr();
+        let start = self.shared.as_ref()?.as_ptr().cast::<AtomicU64>();
         // SAFETY: there is room for two of them, aligned to a page, for as long as `self`; and an atomic may be shared
         // with another process that uses it as one.
-        Some(unsafe { &*start.cast::<AtomicU64>().add(end) })
+        Some(unsafe { &*start.wrapping_add(end) })
     }
 }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::args::Args;
+use crate::args::{Args, Twins};
 use crate::results::{Kind, Measure, Place, Row, Source, Status, Wait};
 use crate::source;
+use crate::twins;
 
 /// Bytes in a message of a round trip.
 const TRIP_SIZES: [usize; 3] = [64, 1 << 10, 64 << 10];
@@ -16,7 +17,10 @@ const WAY_SIZES: [usize; 5] = [64, 1 << 10, 4 << 10, 64 << 10, 1 << 20];
 /// # Errors
 /// Where a name is no technique's.
 pub fn rows(args: &Args) -> Result<Vec<Row>, String> {
-    let known: Vec<&str> = catalog::TECHNIQUES.iter().map(|technique| technique.name).collect();
+    let known: Vec<&str> = match args.twins {
+        Twins::Only => twins::NAMES.to_vec(),
+        Twins::Beside | Twins::None => catalog::TECHNIQUES.iter().map(|technique| technique.name).collect(),
+    };
     if let Some(name) = args.techniques.iter().find(|name| !known.contains(&name.as_str())) {
         return Err(format!("no technique is called {name:?}; there are: {}", known.join(" ")));
     }
@@ -41,7 +45,11 @@ pub fn rows(args: &Args) -> Result<Vec<Row>, String> {
 }
 
 fn kinds(args: &Args) -> &'static [Kind] {
-    if args.no_twins { &[Kind::Technique] } else { &[Kind::Technique, Kind::Twin] }
+    match args.twins {
+        Twins::Beside => &[Kind::Technique, Kind::Twin],
+        Twins::None => &[Kind::Technique],
+        Twins::Only => &[Kind::Twin],
+    }
 }
 
 fn sizes(args: &Args, measure: Measure) -> &[usize] {

@@ -1,7 +1,7 @@
 //! What can be measured: a technique, its bare twin, or a library of somebody else's. Each makes channels for the same
 //! loops (`worker.rs`); this is where another kind of source is added.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::path::Path;
 
 use common::{Delivery, Receiver, Result, Sender, Technique};
@@ -34,11 +34,8 @@ pub fn refusal(source: &Source, size: usize, wait: Wait) -> Option<Status> {
     if technique.payload_limit.is_some_and(|limit| size > limit / 2) {
         return Some(Status::Skipped("nobody would wait for it".to_owned()));
     }
-    let spins = match source.kind {
-        Kind::Technique => technique.options.iter().any(|option| option.name == "spin"),
-        Kind::Twin => twins::can_spin(&source.name) == Some(true),
-        Kind::Peer => false,
-    };
+    // A twin is measured beside its technique, not alone.
+    let spins = technique.options.iter().any(|option| option.name == "spin");
     (wait == Wait::Spin && !spins).then(|| Status::Skipped("cannot spin".to_owned()))
 }
 
@@ -47,7 +44,7 @@ pub fn refusal(source: &Source, size: usize, wait: Wait) -> Option<Status> {
 /// # Errors
 /// As [`worker::measure`].
 pub fn measure(source: &Source, wait: Wait, job: Job, maker: &Maker<'_>) -> Result<Round, Failure> {
-    let what = Measure { wait, job, maker };
+    let what = Measure { technique: technique(&source.name), wait, job, maker };
     let done = match source.kind {
         Kind::Technique => catalog::with(&source.name, what),
         Kind::Twin => twins::with(&source.name, what),
@@ -57,6 +54,7 @@ pub fn measure(source: &Source, wait: Wait, job: Job, maker: &Maker<'_>) -> Resu
 }
 
 struct Measure<'a> {
+    technique: Option<&'static Technique>,
     wait: Wait,
     job: Job,
     maker: &'a Maker<'a>,
@@ -70,12 +68,7 @@ impl catalog::Job for Measure<'_> {
         technique: &'static Technique,
         channel: impl Fn(&Ends) -> Result<(ToSend, ToReceive)>,
     ) -> Self::Output {
-        let traits = Traits {
-            may_lose: technique.delivery == Delivery::BestEffort,
-            says_end: true,
-            takes_turns: takes_turns(technique),
-        };
-        worker::measure(Job { traits, ..self.job }, || {
+        worker::measure(Job { traits: traits(technique), ..self.job }, || {
             let number = self.maker.number.replace(self.maker.number.get() + 1);
             let mut ends = Ends::private(technique, self.maker.dir, number)?;
             if self.wait == Wait::Spin {
@@ -88,6 +81,10 @@ impl catalog::Job for Measure<'_> {
     }
 }
 
+fn traits(technique: &Technique) -> Traits {
+    Traits { may_lose: technique.delivery == Delivery::BestEffort, says_end: true, takes_turns: takes_turns(technique) }
+}
+
 /// Standard signals merge, so two channels of them between the same two processes are in each other's way.
 pub fn takes_turns(technique: &Technique) -> bool {
     technique.name == "signal"
@@ -97,11 +94,18 @@ impl twins::Job for Measure<'_> {
     type Output = Result<Round, Failure>;
 
     fn run<S: Sender, R: Receiver>(self, channel: impl Fn(&twins::Setup<'_>) -> Result<(S, R)>) -> Self::Output {
-        let setup = twins::Setup { size: self.job.form.size(), wait: self.wait, dir: self.maker.dir };
-        worker::measure(self.job, || {
+        let undo = RefCell::default();
+        let setup = twins::Setup { size: self.job.form.size(), wait: self.wait, dir: self.maker.dir, undo: &undo };
+        let traits = self.technique.map(|technique| Traits { says_end: false, ..traits(technique) });
+        let job = Job { traits: traits.unwrap_or_default(), ..self.job };
+        let measured = worker::measure(job, || {
             let (sender, receiver) = channel(&setup)?;
             Ok((move || Ok(sender), move || Ok(receiver)))
-        })
+        });
+        for undo in undo.take() {
+            undo();
+        }
+        measured
     }
 }
 

@@ -5,18 +5,27 @@
 //! does not touch a slot that the other side owns. What a technique takes longer than its twin is the price of the
 //! contract; where it takes less time, it does something that is cleverer than the plainest loop.
 
+use std::cell::RefCell;
 use std::path::Path;
 
 use common::{Receiver, Result, Sender};
 
 use crate::results::Wait;
 
+mod datagram;
+mod follow;
 pub mod futex;
+mod monitor;
+mod process_vm;
+mod queue;
 mod ring;
+mod semaphore;
+mod signal;
+mod slot;
 mod stream;
 
 /// What a twin is to be made for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Setup<'a> {
     /// Bytes in every message.
     pub size: usize,
@@ -24,6 +33,8 @@ pub struct Setup<'a> {
     pub wait: Wait,
     /// A private folder for names in the file system.
     pub dir: &'a Path,
+    /// What the process that made the ends has to do after the measurement.
+    pub undo: &'a RefCell<Vec<Box<dyn FnOnce()>>>,
 }
 
 /// Something to do with a twin that is known by its technique's name only.
@@ -36,7 +47,10 @@ pub trait Job {
 }
 
 macro_rules! twins {
-    ($($name:literal: $channel:path, $can_spin:literal;)+) => {
+    ($($name:literal: $channel:path;)+) => {
+        /// Every technique that has a twin.
+        pub static NAMES: &[&str] = &[$($name),+];
+
         /// Does `job` with the twin of the technique of this name; `None` where there is none.
         pub fn with<J: Job>(name: &str, job: J) -> Option<J::Output> {
             match name {
@@ -44,20 +58,45 @@ macro_rules! twins {
                 _ => None,
             }
         }
-
-        /// Can the twin of the technique of this name wait without sleeping? `None` where there is none.
-        pub fn can_spin(name: &str) -> Option<bool> {
-            match name {
-                $($name => Some($can_spin),)+
-                _ => None,
-            }
-        }
     };
 }
 
 twins! {
-    "shm": ring::shm, true;
-    "fifo": stream::fifo, true;
-    "pipe": stream::pipe, true;
-    "unix-stream": stream::unix_stream, true;
+    "file": follow::file;
+    "mmap-file": ring::mmap_file;
+    "posix-mq": queue::posix_mq;
+    "sysv-mq": queue::sysv_mq;
+    "shm": ring::shm;
+    "sysv-shm": ring::shm;
+    "memfd": ring::shm;
+    "fifo": stream::fifo;
+    "pipe": stream::pipe;
+    "signal": signal::standard;
+    "rt-signal": signal::realtime;
+    "posix-sem": semaphore::posix_sem;
+    "sysv-sem": semaphore::sysv_sem;
+    "tcp": stream::tcp;
+    "udp": datagram::udp;
+    "unix-stream": stream::unix_stream;
+    "unix-dgram": datagram::unix_dgram;
+    "unix-seqpacket": datagram::unix_seqpacket;
+    "socketpair": stream::unix_stream;
+    "eventfd": semaphore::eventfd;
+    "process-vm": process_vm::process_vm;
+    "robust-mutex": monitor::robust_mutex;
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_technique_has_a_twin() {
+        for technique in catalog::TECHNIQUES {
+            let name = technique.name;
+            assert!(
+                super::NAMES.contains(&name),
+                "{name} has no bare twin: write its plainest loop in crates/bench/src/twins/ and add the line \
+                 `\"{name}\": FILE::FUNCTION;` to twins! in mod.rs"
+            );
+        }
+    }
 }

@@ -2,7 +2,9 @@
 //! nothing to do an end looks again (spin), or sleeps on the other end's counter with futex(2) (block).
 #![expect(unsafe_code, reason = "memory that another process writes is reached through raw pointers")]
 
+use std::fs::{self, File};
 use std::hint::spin_loop;
+use std::io;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -52,11 +54,27 @@ pub struct Reader {
     buffer: Vec<u8>,
 }
 
-/// A ring of slots. How the memory is found makes no difference to its messages.
+/// A ring of slots in memory without a name: how it is found makes no difference to its messages, and POSIX, System V
+/// and memfd have the same kind of pages.
 pub fn shm(setup: &Setup<'_>) -> Result<(Writer, Reader)> {
+    ring(setup, Shared::new)
+}
+
+/// A ring of slots in a file of the private folder: its pages are a file system's.
+pub fn mmap_file(setup: &Setup<'_>) -> Result<(Writer, Reader)> {
+    let path = setup.dir.join("twin-mmap-file");
+    ring(setup, |len| {
+        let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+        fs::remove_file(&path)?;
+        file.set_len(len as u64)?;
+        Shared::of_file(&file, len)
+    })
+}
+
+fn ring(setup: &Setup<'_>, map: impl FnOnce(usize) -> io::Result<Shared>) -> Result<(Writer, Reader)> {
     let step = setup.size.next_multiple_of(64);
     let slots = (ROOM / step).next_power_of_two().max(2);
-    let memory = Rc::new(Shared::new(SLOTS + slots * step).doing("mmap")?);
+    let memory = Rc::new(map(SLOTS + slots * step).doing("mmap")?);
     let ring =
         |memory| Ring { memory, size: setup.size, step, slots: slots as u32, wait: setup.wait, own: 0, other: 0 };
     let buffer = vec![0; setup.size];

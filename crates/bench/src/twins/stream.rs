@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
@@ -47,6 +48,19 @@ pub fn fifo(setup: &Setup<'_>) -> Result<(Writer, Reader)> {
 pub fn unix_stream(setup: &Setup<'_>) -> Result<(Writer, Reader)> {
     let (writer, reader) = UnixStream::pair().doing("socketpair")?;
     ends(setup, writer.into(), reader.into()).doing("fcntl")
+}
+
+/// A connection over the loopback device.
+pub fn tcp(setup: &Setup<'_>) -> Result<(Writer, Reader)> {
+    let connect = || -> io::Result<_> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let writer = TcpStream::connect(listener.local_addr()?)?;
+        let (reader, _) = listener.accept()?;
+        // Without it a message waits until the last one has been acknowledged, in the hope of a fuller packet.
+        writer.set_nodelay(true)?;
+        ends(setup, writer.into(), reader.into())
+    };
+    connect().doing("connect")
 }
 
 fn ends(setup: &Setup<'_>, writer: OwnedFd, reader: OwnedFd) -> io::Result<(Writer, Reader)> {
