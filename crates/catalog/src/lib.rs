@@ -111,8 +111,10 @@ macro_rules! catalog {
 
 catalog! {
     file: strangers,
+    mmap_file: strangers,
     posix_mq: strangers,
     shm: strangers,
+    sysv_shm: strangers,
     fifo: strangers,
     pipe: family,
     signal: strangers,

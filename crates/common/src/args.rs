@@ -112,6 +112,14 @@ impl Args {
         endpoint::addresses(self)
     }
 
+    /// The key that an endpoint of the form `0xKEY` stands for (ftok(3) makes such numbers too).
+    ///
+    /// # Errors
+    /// [`Error::Usage`] as for [`endpoint`](Self::endpoint).
+    pub fn key(&self) -> Result<i32> {
+        endpoint::key(self)
+    }
+
     /// The value of one of the technique's own options; an empty text for a flag that was given.
     pub fn extra(&self, name: &str) -> Option<&str> {
         self.extras.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
@@ -263,7 +271,7 @@ fn endpoint_help(technique: &Technique) -> String {
     match technique.endpoint {
         Endpoint::Path => "Path of the meeting point [default: in this user's runtime folder]",
         Endpoint::Name => "Name of the meeting point, with one slash in front [default: this user's own]",
-        Endpoint::Key => "System V key [default: this user's own]",
+        Endpoint::Key => "System V key, as 0x and hexadecimal digits [default: this user's own]",
         Endpoint::Pid => "Pid file of the receiver [default: in this user's runtime folder]",
         Endpoint::Address => "ADDRESS:PORT; port 0 takes a free one [default: this user's port on 127.0.0.1]",
         Endpoint::Inherited => {

@@ -199,10 +199,15 @@ impl Link {
             TimedOut => self.gone(call, Some(&error)),
             // What a sender has attached to is there for as long as its receiver.
             NotFound | ConnectionRefused if matches!(self.hold, Hold::Sender(_)) => self.gone(call, Some(&error)),
+            // System V objects do not live on for those who use them, as a removed file does.
+            _ if error.raw_os_error() == Some(libc::EIDRM) && matches!(self.hold, Hold::Sender(_)) => {
+                self.gone(call, Some(&error))
+            }
             _ => {
                 let hint = match error.raw_os_error() {
                     Some(libc::EFBIG) => Some("see ulimit -f".to_owned()),
                     Some(libc::ENOSPC) => Some(FULL.to_owned()),
+                    Some(libc::EIDRM) => Some("somebody has removed it, as ipcrm(1) does".to_owned()),
                     _ => None,
                 };
                 Error::System { doing: self.place(call), source: error, hint }
@@ -231,7 +236,7 @@ pub(crate) fn explain(error: Error) -> Error {
     let hint = match source.raw_os_error() {
         Some(libc::EADDRINUSE) => "another receiver is serving it; choose another --endpoint",
         Some(libc::EEXIST) => "it is not of our making; remove it or choose another --endpoint",
-        Some(libc::EPERM | libc::ELOOP) => "it is not this user's own; choose another --endpoint",
+        Some(libc::EPERM | libc::EACCES | libc::ELOOP) => "it is not this user's own; choose another --endpoint",
         Some(libc::ENOENT | libc::ENOTDIR) => "the folder does not exist",
         Some(libc::ENOSPC) => FULL,
         Some(libc::EMFILE) => "too many are open; see ulimit -n and /proc/sys/fs/inotify",

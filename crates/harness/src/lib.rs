@@ -39,6 +39,7 @@ mod pairs;
 mod process;
 mod pulse;
 mod run;
+mod system_v;
 mod trial;
 
 pub use capture::Stdout;

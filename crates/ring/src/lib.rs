@@ -105,6 +105,11 @@ impl<M: Memory> Writer<M> {
     pub fn spin(&mut self) {
         self.0.end.spin();
     }
+
+    /// The memory.
+    pub fn memory(&self) -> &M {
+        &self.0.memory
+    }
 }
 
 impl<M: Memory> Read for Reader<M> {
