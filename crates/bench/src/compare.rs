@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::results::{Results, Row, Spread};
-use crate::table::bytes;
+use crate::table::units::bytes;
 
 /// A line for each row that both runs have, the largest changes first. A change that is smaller than the noise of
 /// the two is not called one.

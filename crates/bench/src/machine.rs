@@ -27,6 +27,11 @@ pub fn describe() -> Machine {
     }
 }
 
+/// Processes that wanted to run in the last minute, on average.
+pub fn load() -> f64 {
+    read("/proc/loadavg").split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(0.0)
+}
+
 /// The processors that this process may use.
 pub fn cores() -> Vec<usize> {
     let Ok(set) = sched_getaffinity(Pid::from_raw(0)) else { return vec![0] };

@@ -9,8 +9,9 @@
 //! ```
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program whose output is its purpose")]
 
+use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -53,8 +54,8 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
-    let (text, code) = match bench(&args) {
-        Ok(results) => return report(&args, &results),
+    let (text, code) = match old(&args).and_then(|old| Ok((old, bench(&args)?))) {
+        Ok((old, results)) => return report(&args, old.as_ref(), &results),
         Err(Stop::Usage(text)) => (format!("{text}; see --help"), 2),
         Err(Stop::System(text)) => (text, 1),
         Err(Stop::Signal(signal)) => (format!("ended by {signal}"), 128 + signal as u8),
@@ -63,15 +64,23 @@ fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
+/// The results to compare with, before anything is measured: a mistake in a name should not cost a minute.
+fn old(args: &Args) -> Result<Option<Results>, Stop> {
+    let read = |path: &PathBuf| files::read_json(path).map_err(|error| format!("read {}: {error}", path.display()));
+    args.compare.as_ref().map(read).transpose().map_err(Stop::System)
+}
+
 fn bench(args: &Args) -> Result<Results, Stop> {
     let system = |what: &'static str| move |error: io::Error| Stop::System(format!("{what}: {error}"));
     let mut rows = plan::rows(args).map_err(Stop::Usage)?;
     umask(Mode::from_bits_truncate(0o077));
     processes::take_signals().map_err(system("signalfd"))?;
     // In /tmp, because the path of a socket is short.
-    let prefix = format!("ipc-lab-{}-bench-", geteuid());
+    let prefix = format!("ipc-lab-{}-run-bench-", geteuid());
     let dir = tempfile::Builder::new().prefix(&prefix).tempdir_in("/tmp").map_err(system("mkdir"))?;
-    let (start, started) = (Instant::now(), SystemTime::now());
+    // Held open: so scripts/leftovers.sh knows that the folder has an owner.
+    let _hold = File::open(dir.path()).map_err(system("open"))?;
+    let (start, started, load) = (Instant::now(), SystemTime::now(), machine::load());
     let hardware = run::run(&mut rows, args.time, args.verify, dir.path()).map_err(Stop::Signal)?;
     dir.close().map_err(system("rmdir"))?;
     Ok(Results {
@@ -80,6 +89,7 @@ fn bench(args: &Args) -> Result<Results, Stop> {
         command: std::env::args().collect(),
         started: started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         seconds: start.elapsed().as_secs_f64(),
+        load,
         verify: args.verify,
         hardware,
         rows,
@@ -87,7 +97,7 @@ fn bench(args: &Args) -> Result<Results, Stop> {
 }
 
 /// Prints and writes what was found.
-fn report(args: &Args, results: &Results) -> ExitCode {
+fn report(args: &Args, old: Option<&Results>, results: &Results) -> ExitCode {
     let details = args.details || args.techniques.len() == 1;
     print!("{}", table::text(results, details));
     let any = |is: fn(&Status) -> bool| results.rows.iter().any(|row| is(&row.status));
@@ -96,14 +106,8 @@ fn report(args: &Args, results: &Results) -> ExitCode {
         () if any(|status| matches!(status, Status::Unsupported(_))) => 77,
         () => 0,
     };
-    if let Some(path) = &args.compare {
-        match files::read_json(path) {
-            Ok(then) => print!("{}", compare::text(results, &then)),
-            Err(error) => {
-                eprintln!("ipc-bench: read {}: {error}", path.display());
-                code = 1;
-            }
-        }
+    if let Some(old) = old {
+        print!("{}", compare::text(results, old));
     }
     let mut write = |path: &Path, written: io::Result<()>| {
         if let Err(error) = written {

@@ -98,10 +98,15 @@ where
     let ended = listen(&mut pair, deadline);
     let [a, b] = pair;
     ended?;
+    // Who had to be ended has nothing to say about why.
+    let (a_hung, b_hung) = (!a.closed, !b.closed);
     match (a.word::<A>(), b.word::<B>()) {
         (Ok(a), Ok(b)) => Ok((a, b)),
-        (Err(Status::Failed(a)), Err(Status::Failed(b))) if a != b => Err(Failure::failed(format!("{a}; {b}"))),
-        (Err(status), _) | (_, Err(status)) => Err(Failure::Row(status)),
+        (Err(Status::Failed(a)), Err(Status::Failed(b))) if !a_hung && !b_hung && a != b => {
+            Err(Failure::failed(format!("{a}; {b}")))
+        }
+        (Err(status), other) if !a_hung || other.is_ok() => Err(Failure::Row(status)),
+        (_, Err(status)) | (Err(status), _) => Err(Failure::Row(status)),
     }
 }
 

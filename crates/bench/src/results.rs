@@ -1,5 +1,7 @@
 //! What a run found out: plain data that the table, the files, the comparison and any report are made from.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::message::Verify;
@@ -20,6 +22,8 @@ pub struct Results {
     pub started: u64,
     /// Seconds that it took.
     pub seconds: f64,
+    /// Processes that wanted to run in the minute before, on average.
+    pub load: f64,
     /// How messages were checked.
     pub verify: Verify,
     /// What no technique can beat, and what a measurement itself costs.
@@ -317,17 +321,21 @@ impl Spread {
         let ratios: Vec<f64> = above.iter().zip(below).map(|(above, below)| above / below).collect();
         Spread::of(&ratios)
     }
+}
 
-    /// Half the distance from the smallest to the largest, as a part of the median.
-    pub fn noise(&self) -> f64 {
-        (self.max - self.min) / 2.0 / self.median
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            Kind::Twin => write!(f, "the twin of {}", self.name),
+            Kind::Technique | Kind::Peer => f.write_str(&self.name),
+        }
     }
 }
 
 macro_rules! words {
     ($($kind:ident { $($variant:ident => $word:literal),+ $(,)? })+) => {$(
-        impl std::fmt::Display for $kind {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        impl fmt::Display for $kind {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.pad(match self { $($kind::$variant => $word),+ })
             }
         }

@@ -76,6 +76,13 @@ fn calibrate(
     };
     let each = (round.nanos as f64 / units.max(1) as f64).max(1.0);
     let count = (budget.round.as_nanos() as f64 / each * 0.9) as u64;
+    if count == 0 {
+        // So slow that to find out was to measure it.
+        row.rounds.push(round);
+        return Ok(None);
+    }
+    let most = source::most(&row.source, row.size);
+    let count = count.min(most);
     let pace = Pace::Count { warm_up: (count / 10).max(1), count: (count - count / 10).max(1) };
     // What is slow has fewer rounds rather than all the time of the others.
     Ok(Some((pace, (budget.row * 2).saturating_sub(start.elapsed()))))

@@ -3,10 +3,11 @@
 
 use std::cell::{Cell, RefCell};
 use std::path::Path;
+use std::time::Duration;
 
-use common::{Delivery, Receiver, Result, Sender, Technique};
+use common::{Delivery, Endpoint, Receiver, Result, Sender, Technique, WhenFull};
 
-use crate::processes::Failure;
+use crate::processes::{self, Failure};
 use crate::results::{self, Kind, Round, Source, Status, Wait};
 use crate::twins;
 use crate::worker::{self, Job, Traits};
@@ -39,6 +40,15 @@ pub fn refusal(source: &Source, size: usize, wait: Wait) -> Option<Status> {
     (wait == Wait::Spin && !spins).then(|| Status::Skipped("cannot spin".to_owned()))
 }
 
+/// How many messages of `size` bytes one measurement may send: what a channel keeps must not fill the disk.
+pub fn most(source: &Source, size: usize) -> u64 {
+    const ROOM: u64 = 256 << 20;
+    match technique(&source.name) {
+        Some(technique) if technique.when_full == WhenFull::Grows => (ROOM / size as u64).max(2),
+        _ => u64::MAX,
+    }
+}
+
 /// Does one measurement.
 ///
 /// # Errors
@@ -68,7 +78,8 @@ impl catalog::Job for Measure<'_> {
         technique: &'static Technique,
         channel: impl Fn(&Ends) -> Result<(ToSend, ToReceive)>,
     ) -> Self::Output {
-        worker::measure(Job { traits: traits(technique), ..self.job }, || {
+        let used = RefCell::new(Vec::new());
+        let measured = worker::measure(Job { traits: traits(technique), ..self.job }, || {
             let number = self.maker.number.replace(self.maker.number.get() + 1);
             let mut ends = Ends::private(technique, self.maker.dir, number)?;
             if self.wait == Wait::Spin {
@@ -76,9 +87,27 @@ impl catalog::Job for Measure<'_> {
                     args.set_extra("spin", "");
                 }
             }
-            channel(&ends)
-        })
+            let made = channel(&ends);
+            used.borrow_mut().push(ends);
+            made
+        });
+        if measured.is_err() && technique.endpoint != Endpoint::Inherited {
+            for ends in used.take() {
+                tidy(|| channel(&ends).map(|(_, to_receive)| to_receive));
+            }
+        }
+        measured
     }
+}
+
+/// A process that was killed may have left something behind. The next receiver at the same place takes over what
+/// is there, and removes it when it ends, which it does at once.
+fn tidy<R: Receiver, ToReceive: FnOnce() -> Result<R>>(channel: impl Fn() -> Result<ToReceive>) {
+    let come_and_go = || {
+        drop(channel().and_then(|to_receive| to_receive()));
+        Ok(())
+    };
+    let _ = processes::run([None; 2], Duration::from_secs(2), come_and_go, || Ok(()));
 }
 
 fn traits(technique: &Technique) -> Traits {

@@ -50,7 +50,9 @@ impl Meeting {
 /// Blocks the signals in both processes to come; and not in this one, once they have gone.
 fn block(setup: &Setup<'_>, signals: SigSet) -> Result<()> {
     signals.thread_block().doing("pthread_sigmask")?;
-    setup.undo.borrow_mut().push(Box::new(move || drop(signals.thread_unblock())));
+    setup.undo.borrow_mut().push(Box::new(move || {
+        let _ = signals.thread_unblock();
+    }));
     Ok(())
 }
 
