@@ -3,7 +3,8 @@
 //! ```text
 //! args ─▶ plan ─▶ run ─▶ source ─▶ worker ─▶ processes    one measurement: two forked processes, a loop in each
 //!                  │      ├ a technique (crate catalog)
-//!                  │      └ its bare twin (twins/)
+//!                  │      ├ its bare twin (twins/)
+//!                  │      └ a peer (peers)
 //!                  └▶ hardware
 //!                results ─▶ table, files, compare
 //! ```
@@ -27,6 +28,7 @@ mod files;
 mod hardware;
 mod machine;
 mod message;
+mod peers;
 mod plan;
 mod processes;
 mod results;

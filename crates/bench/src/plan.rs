@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::args::{Args, Twins};
+use crate::peers;
 use crate::results::{Kind, Measure, Place, Row, Source, Status, Wait};
 use crate::source;
 use crate::twins;
@@ -17,15 +18,13 @@ const WAY_SIZES: [usize; 5] = [64, 1 << 10, 4 << 10, 64 << 10, 1 << 20];
 /// # Errors
 /// Where a name is no technique's.
 pub fn rows(args: &Args) -> Result<Vec<Row>, String> {
-    let known: Vec<&str> = match args.twins {
-        Twins::Only => twins::NAMES.to_vec(),
-        Twins::Beside | Twins::None => catalog::TECHNIQUES.iter().map(|technique| technique.name).collect(),
-    };
-    if let Some(name) = args.techniques.iter().find(|name| !known.contains(&name.as_str())) {
-        return Err(format!("no technique is called {name:?}; there are: {}", known.join(" ")));
+    let known = sources(args);
+    if let Some(name) = args.techniques.iter().find(|name| !known.iter().any(|(known, _)| known == name)) {
+        let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+        return Err(format!("no technique is called {name:?}; there are: {}", names.join(" ")));
     }
-    let wanted = |name: &&&str| args.techniques.is_empty() || args.techniques.iter().any(|wanted| wanted == **name);
-    let names: Vec<&str> = known.iter().filter(wanted).copied().collect();
+    let wanted = |name: &str| args.techniques.is_empty() || args.techniques.iter().any(|wanted| wanted == name);
+    let names: Vec<_> = known.into_iter().filter(|(name, _)| wanted(name)).collect();
     let mut rows = Vec::new();
     for &place in &args.place {
         for &wait in &args.wait {
@@ -33,9 +32,9 @@ pub fn rows(args: &Args) -> Result<Vec<Row>, String> {
                 if args.only.is_some_and(|only| only != measure) {
                     continue;
                 }
-                for name in &names {
+                for (name, kinds) in &names {
                     for &size in sizes(args, measure) {
-                        rows.extend(kinds(args).iter().map(|&kind| row(kind, name, measure, size, place, wait)));
+                        rows.extend(kinds.iter().map(|&kind| row(kind, name, measure, size, place, wait)));
                     }
                 }
             }
@@ -44,11 +43,14 @@ pub fn rows(args: &Args) -> Result<Vec<Row>, String> {
     Ok(rows)
 }
 
-fn kinds(args: &Args) -> &'static [Kind] {
+/// Every name, and what of that name is measured.
+fn sources(args: &Args) -> Vec<(&'static str, &'static [Kind])> {
+    let techniques = |kinds| catalog::TECHNIQUES.iter().map(move |technique| (technique.name, kinds));
+    let peers = peers::PEERS.iter().map(|peer| (peer.name, &[Kind::Peer][..]));
     match args.twins {
-        Twins::Beside => &[Kind::Technique, Kind::Twin],
-        Twins::None => &[Kind::Technique],
-        Twins::Only => &[Kind::Twin],
+        Twins::Beside => techniques(&[Kind::Technique, Kind::Twin][..]).chain(peers).collect(),
+        Twins::None => techniques(&[Kind::Technique][..]).chain(peers).collect(),
+        Twins::Only => twins::NAMES.iter().map(|&name| (name, &[Kind::Twin][..])).collect(),
     }
 }
 

@@ -1,5 +1,5 @@
-//! What can be measured: a technique, its bare twin, or a library of somebody else's. Each makes channels for the same
-//! loops (`worker.rs`); this is where another kind of source is added.
+//! What can be measured: a technique (crate catalog), its bare twin (`twins/`), or a library of somebody else's
+//! (`peers.rs`). Each makes channels for the same loops (`worker.rs`).
 
 use std::cell::{Cell, RefCell};
 use std::path::Path;
@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use common::{Delivery, Endpoint, Receiver, Result, Sender, Technique, WhenFull};
 
+use crate::peers;
 use crate::processes::{self, Failure};
 use crate::results::{self, Kind, Round, Source, Status, Wait};
 use crate::twins;
@@ -21,6 +22,32 @@ pub struct Maker<'a> {
     pub number: Cell<u32>,
 }
 
+/// What a channel of a twin or a peer is made for.
+#[derive(Clone, Copy)]
+pub struct Setup<'a> {
+    /// Bytes in every message.
+    pub size: usize,
+    /// What its ends do while they wait.
+    pub wait: Wait,
+    /// A private folder for names in the file system.
+    pub dir: &'a Path,
+    /// What the process that made the channel has to do after the measurement.
+    pub undo: &'a RefCell<Vec<Box<dyn FnOnce()>>>,
+}
+
+/// Something to do with a twin or a peer that is known by its name only.
+pub trait Work {
+    /// What comes of it.
+    type Output;
+
+    /// Does it. `channel` prepares a channel in the process that will fork; of the two functions that it returns one
+    /// process calls the first, to send, and the other process the second. Either may wait for the other process.
+    fn run<S: Sender, R: Receiver, ToSend: FnOnce() -> Result<S>, ToReceive: FnOnce() -> Result<R>>(
+        self,
+        channel: impl Fn(&Setup<'_>) -> Result<(ToSend, ToReceive)>,
+    ) -> Self::Output;
+}
+
 /// The technique of this name.
 pub fn technique(name: &str) -> Option<&'static Technique> {
     catalog::TECHNIQUES.iter().copied().find(|technique| technique.name == name)
@@ -28,9 +55,16 @@ pub fn technique(name: &str) -> Option<&'static Technique> {
 
 /// Why a source cannot carry messages of `size` bytes, or wait in this way.
 pub fn refusal(source: &Source, size: usize, wait: Wait) -> Option<Status> {
+    if let Some(peer) = peers::PEERS.iter().find(|peer| source.kind == Kind::Peer && peer.name == source.name) {
+        return match () {
+            () if size > peer.max_message => Some(too_long(peer.max_message)),
+            () if !peer.waits.contains(&wait) => Some(Status::Skipped(format!("cannot {wait}"))),
+            () => None,
+        };
+    }
     let technique = technique(&source.name)?;
     if size > technique.max_message {
-        return Some(Status::Skipped(format!("a message has at most {} bytes", technique.max_message)));
+        return Some(too_long(technique.max_message));
     }
     if technique.payload_limit.is_some_and(|limit| size > limit / 2) {
         return Some(Status::Skipped("nobody would wait for it".to_owned()));
@@ -38,6 +72,10 @@ pub fn refusal(source: &Source, size: usize, wait: Wait) -> Option<Status> {
     // A twin is measured beside its technique, not alone.
     let spins = technique.options.iter().any(|option| option.name == "spin");
     (wait == Wait::Spin && !spins).then(|| Status::Skipped("cannot spin".to_owned()))
+}
+
+fn too_long(max: usize) -> Status {
+    Status::Skipped(format!("a message has at most {max} bytes"))
 }
 
 /// How many messages of `size` bytes one measurement may send: what a channel keeps must not fill the disk.
@@ -58,7 +96,7 @@ pub fn measure(source: &Source, wait: Wait, job: Job, maker: &Maker<'_>) -> Resu
     let done = match source.kind {
         Kind::Technique => catalog::with(&source.name, what),
         Kind::Twin => twins::with(&source.name, what),
-        Kind::Peer => None,
+        Kind::Peer => peers::with(&source.name, what),
     };
     done.unwrap_or_else(|| Err(Failure::failed(format!("there is no {} {}", source.kind, source.name))))
 }
@@ -119,18 +157,18 @@ pub fn takes_turns(technique: &Technique) -> bool {
     technique.name == "signal"
 }
 
-impl twins::Job for Measure<'_> {
+impl Work for Measure<'_> {
     type Output = Result<Round, Failure>;
 
-    fn run<S: Sender, R: Receiver>(self, channel: impl Fn(&twins::Setup<'_>) -> Result<(S, R)>) -> Self::Output {
+    fn run<S: Sender, R: Receiver, ToSend: FnOnce() -> Result<S>, ToReceive: FnOnce() -> Result<R>>(
+        self,
+        channel: impl Fn(&Setup<'_>) -> Result<(ToSend, ToReceive)>,
+    ) -> Self::Output {
         let undo = RefCell::default();
-        let setup = twins::Setup { size: self.job.form.size(), wait: self.wait, dir: self.maker.dir, undo: &undo };
+        let setup = Setup { size: self.job.form.size(), wait: self.wait, dir: self.maker.dir, undo: &undo };
         let traits = self.technique.map(|technique| Traits { says_end: false, ..traits(technique) });
         let job = Job { traits: traits.unwrap_or_default(), ..self.job };
-        let measured = worker::measure(job, || {
-            let (sender, receiver) = channel(&setup)?;
-            Ok((move || Ok(sender), move || Ok(receiver)))
-        });
+        let measured = worker::measure(job, || channel(&setup));
         for undo in undo.take() {
             undo();
         }

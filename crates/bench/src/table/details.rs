@@ -44,7 +44,7 @@ fn line(results: &Results, row: &Row) -> Vec<Cell> {
     let twin = against_twin(results, row).filter(|_| row.source.kind == Kind::Technique);
     line.push(ratio(twin));
     line.push(dim(right(twin.map(range).unwrap_or_default())));
-    line.push(right(against_bound(results, row).map(digits).unwrap_or_default()));
+    line.push(right(against_bound(results, row).map(count).unwrap_or_default()));
     let median = |of: fn(&Round) -> f64| {
         Spread::of(&row.rounds.iter().map(of).collect::<Vec<_>>()).map_or(0.0, |spread| spread.median)
     };

@@ -7,7 +7,7 @@ use std::io::IsTerminal;
 
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 
-use crate::results::{Limit, Measure, Results, Row, Spread, Status};
+use crate::results::{Kind, Limit, Measure, Results, Row, Spread, Status};
 
 mod details;
 mod overview;
@@ -154,18 +154,19 @@ fn unmeasured(results: &Results) -> String {
     };
     for row in &results.rows {
         let Row { source, measure, place, wait, .. } = row;
-        let what = format!("{source}, {measure}");
         let line = match &row.status {
             Status::Measured => None,
-            Status::Skipped(why) => Some(format!("left out: {what}: {why}")),
-            Status::Unsupported(why) => Some(format!("NOT SUPPORTED: {what}: {why}")),
-            Status::Failed(why) => Some(format!("FAILED: {what}, {place}, {wait}: {why}")),
+            // Its technique's line says it.
+            Status::Skipped(_) if row.source.kind == Kind::Twin => None,
+            Status::Skipped(why) => Some(format!("left out: {source}: {why}")),
+            Status::Unsupported(why) => Some(format!("NOT SUPPORTED: {source}: {why}")),
+            Status::Failed(why) => Some(format!("FAILED: {source}, {measure}, {place}, {wait}: {why}")),
         };
         if let Some(line) = line {
             tell(line, bytes(row.size));
         }
-        if let Some(note) = &row.note {
-            tell(format!("note: {what}: {note}"), bytes(row.size));
+        if let Some(note) = row.note.as_ref().filter(|_| !row.rounds.is_empty()) {
+            tell(format!("note: {source}, {measure}: {note}"), bytes(row.size));
         }
     }
     let lines = told.into_iter().map(|(line, sizes)| format!("{line} ({})\n", sizes.join(", ")));

@@ -16,11 +16,15 @@ pub fn text(results: &Results, group: &[&Row]) -> String {
     };
     let mut text =
         format!("{}: {unit}; how many times as long as the bare twin, and as the limit, it takes\n", title(group[0]));
-    text += &print(&figures(results, group));
+    let all = figures(results, group, true);
+    let needed = all.clone().force_no_tty().lines().map(|line| line.trim_end().chars().count()).max();
+    let fits = all.width().is_none_or(|width| needed.is_none_or(|needed| needed <= usize::from(width)));
+    // The limit has a line of its own.
+    text += &print(&if fits { all } else { figures(results, group, false) });
     text
 }
 
-fn figures(results: &Results, group: &[&Row]) -> comfy_table::Table {
+fn figures(results: &Results, group: &[&Row], limits: bool) -> comfy_table::Table {
     let (sizes, sources) = (sizes(group), sources(group));
     let twins = sources.iter().any(|source| source.kind != Kind::Twin) && group.iter().any(|row| is_twin(row));
     let mut table = table();
@@ -28,7 +32,7 @@ fn figures(results: &Results, group: &[&Row]) -> comfy_table::Table {
     for &size in &sizes {
         header.push(bold(right(bytes(size))));
         header.extend(twins.then(|| dim(right("×twin"))));
-        header.push(dim(right("×limit")));
+        header.extend(limits.then(|| dim(right("×limit"))));
     }
     let cost = format!("CPU µs/msg {}", sizes.first().copied().map(bytes).unwrap_or_default());
     header.extend([bold(right(cost)), bold(right("sleeps/msg")), bold(right("KiB"))]);
@@ -41,7 +45,7 @@ fn figures(results: &Results, group: &[&Row]) -> comfy_table::Table {
             line.push(row.map_or_else(|| right(""), figure));
             line.extend(twins.then(|| ratio(row.and_then(|row| against_twin(results, row)))));
             let bound = row.and_then(|row| against_bound(results, row));
-            line.push(dim(right(bound.map(digits).unwrap_or_default())));
+            line.extend(limits.then(|| dim(right(bound.map(count).unwrap_or_default()))));
         }
         line.extend(cost_of(sizes.first().and_then(|&size| find(size))));
         table.add_row(line);
@@ -52,7 +56,7 @@ fn figures(results: &Results, group: &[&Row]) -> comfy_table::Table {
         let bound = row.and_then(|row| Some(show(row.measure, size, results.bound(row)?)));
         line.push(dim(right(bound.unwrap_or_default())));
         line.extend(twins.then(|| right("")));
-        line.push(right(""));
+        line.extend(limits.then(|| right("")));
     }
     table.add_row(line);
     table

@@ -10,8 +10,8 @@ use common::{Context, Receiver, Result, Sender};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, setsockopt, socketpair, sockopt};
 use nix::sys::time::TimeVal;
 
-use super::Setup;
 use crate::results::Wait;
+use crate::source::Setup;
 
 /// The sending end.
 pub struct Sending {

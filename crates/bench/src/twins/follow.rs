@@ -7,8 +7,8 @@ use std::io::{self, Read, Write};
 use common::{Context, Receiver, Result, Sender};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
-use super::Setup;
 use crate::results::Wait;
+use crate::source::Setup;
 
 /// The writing end.
 pub struct Appender(File);

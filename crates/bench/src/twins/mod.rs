@@ -5,12 +5,7 @@
 //! does not touch a slot that the other side owns. What a technique takes longer than its twin is the price of the
 //! contract; where it takes less time, it does something that is cleverer than the plainest loop.
 
-use std::cell::RefCell;
-use std::path::Path;
-
-use common::{Receiver, Result, Sender};
-
-use crate::results::Wait;
+use crate::source::{Setup, Work};
 
 mod datagram;
 mod follow;
@@ -24,37 +19,18 @@ mod signal;
 mod slot;
 mod stream;
 
-/// What a twin is to be made for.
-#[derive(Clone, Copy)]
-pub struct Setup<'a> {
-    /// Bytes in every message.
-    pub size: usize,
-    /// What its ends do while they wait.
-    pub wait: Wait,
-    /// A private folder for names in the file system.
-    pub dir: &'a Path,
-    /// What the process that made the ends has to do after the measurement.
-    pub undo: &'a RefCell<Vec<Box<dyn FnOnce()>>>,
-}
-
-/// Something to do with a twin that is known by its technique's name only.
-pub trait Job {
-    /// What comes of it.
-    type Output;
-
-    /// Does it. `channel` makes both ends of a channel, in the process that will fork.
-    fn run<S: Sender, R: Receiver>(self, channel: impl Fn(&Setup<'_>) -> Result<(S, R)>) -> Self::Output;
-}
-
 macro_rules! twins {
     ($($name:literal: $channel:path;)+) => {
         /// Every technique that has a twin.
         pub static NAMES: &[&str] = &[$($name),+];
 
-        /// Does `job` with the twin of the technique of this name; `None` where there is none.
-        pub fn with<J: Job>(name: &str, job: J) -> Option<J::Output> {
+        /// Does `work` with the twin of the technique of this name; `None` where there is none.
+        pub fn with<W: Work>(name: &str, work: W) -> Option<W::Output> {
             match name {
-                $($name => Some(job.run($channel)),)+
+                $($name => Some(work.run(|setup: &Setup<'_>| {
+                    let (sender, receiver) = $channel(setup)?;
+                    Ok((move || Ok(sender), move || Ok(receiver)))
+                })),)+
                 _ => None,
             }
         }

@@ -7,9 +7,9 @@ use std::rc::Rc;
 
 use common::{Context, Receiver, Result, Sender};
 
-use super::Setup;
 use crate::control::Shared;
 use crate::results::Wait;
+use crate::source::Setup;
 
 #[repr(C)]
 struct Monitor {

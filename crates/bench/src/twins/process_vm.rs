@@ -13,10 +13,10 @@ use common::{Context, Receiver, Result, Sender};
 use nix::sys::uio::{RemoteIoVec, process_vm_writev};
 use nix::unistd::Pid;
 
-use super::Setup;
 use super::semaphore::{EventFds, eventfds};
 use super::slot::{Counters, Which};
 use crate::control::Shared;
+use crate::source::Setup;
 
 /// What both ends know.
 struct Meeting {

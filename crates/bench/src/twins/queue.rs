@@ -9,8 +9,8 @@ use common::{Context, Receiver, Result, Sender};
 use nix::mqueue::{MQ_OFlag, MqAttr, MqdT, mq_close, mq_open, mq_receive, mq_send, mq_unlink};
 use nix::sys::stat::Mode;
 
-use super::Setup;
 use crate::results::Wait;
+use crate::source::Setup;
 
 /// As many as the technique's queue has room for.
 const CAPACITY: i64 = 10;

@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use common::{Context, Receiver, Result, Sender};
 
-use super::{Setup, futex};
+use super::futex;
 use crate::control::Shared;
 use crate::results::Wait;
+use crate::source::Setup;
 
 /// Bytes in all slots together, unless two messages need more.
 const ROOM: usize = 256 << 10;

@@ -8,10 +8,10 @@ use std::io;
 use common::{Context, Result};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use super::Setup;
 use super::slot::{Counters, Reader, Which, Writer, ends};
 use crate::control::Shared;
 use crate::results::Wait;
+use crate::source::Setup;
 
 /// Unnamed POSIX semaphores in shared memory; a name makes no difference once they are open.
 pub struct Posix {

@@ -11,8 +11,8 @@ use nix::sched::sched_yield;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 
-use super::Setup;
 use crate::control::Shared;
+use crate::source::Setup;
 
 const ZERO: Signal = Signal::SIGUSR1;
 const ONE: Signal = Signal::SIGUSR2;

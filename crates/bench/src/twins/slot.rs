@@ -7,8 +7,8 @@ use std::rc::Rc;
 
 use common::{Context, Receiver, Result, Sender};
 
-use super::Setup;
 use crate::control::Shared;
+use crate::source::Setup;
 
 /// A pair of counters in the kernel, or almost.
 pub trait Counters {

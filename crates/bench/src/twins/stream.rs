@@ -12,8 +12,8 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use super::Setup;
 use crate::results::Wait;
+use crate::source::Setup;
 
 /// The writing end.
 pub struct Writer(File);
