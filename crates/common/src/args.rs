@@ -1,8 +1,11 @@
 //! The command line, the same for every program.
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
@@ -137,6 +140,23 @@ impl Args {
     /// The value of one of the technique's own options; an empty text for a flag that was given.
     pub fn extra(&self, name: &str) -> Option<&str> {
         self.extras.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The numbers, separated by commas, that one of the technique's own options lists; `None` where it was not given.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for anything that is not a number in `range`.
+    pub fn numbers<T>(&self, name: &str, range: RangeInclusive<T>) -> Result<Option<Vec<T>>>
+    where
+        T: FromStr + PartialOrd + Display,
+    {
+        let Some(list) = self.extra(name) else { return Ok(None) };
+        let parse = |text: &str| text.trim().parse().ok().filter(|number| range.contains(number));
+        let numbers: Option<_> = list.split(',').map(parse).collect();
+        let (low, high) = (range.start(), range.end());
+        numbers
+            .map(Some)
+            .ok_or_else(|| Error::Usage(format!("--{name} {list}: numbers from {low} to {high} are needed")))
     }
 
     /// Says something to the person at the terminal, unless `--quiet`.

@@ -26,6 +26,7 @@ mod input;
 mod interrupt;
 mod link;
 mod output;
+mod pid_file;
 mod program;
 mod rendezvous;
 mod search;

@@ -15,7 +15,7 @@ pub(crate) static USERS_UMASK: OnceLock<Mode> = OnceLock::new();
 /// Runs one end of a technique as a program: `body` is its loop.
 ///
 /// Exit codes: 0 done, 1 the system refused, 2 usage, 3 the peer is gone, 4 timed out, 5 message too long,
-/// 77 not supported on this machine, 128+n ended by signal n.
+/// 6 messages were lost, 77 not supported on this machine, 128+n ended by signal n.
 pub fn program(technique: &'static Technique, role: Role, body: impl FnOnce(&Args) -> Result<()>) -> ExitCode {
     exit(&format!("{}-{role}", technique.name), run(technique, role, body))
 }
