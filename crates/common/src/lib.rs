@@ -33,6 +33,7 @@ mod search;
 mod watch;
 
 pub use args::{Args, Extra};
+pub use cleanup::Cleanup;
 pub use contract::{Carries, Chapter, Delivery, Endpoint, Notices, Reach, Receiver, Role, Sender, Technique, WhenFull};
 pub use error::{Context, Error, Result};
 pub use family::Child;
