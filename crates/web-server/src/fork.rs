@@ -20,10 +20,12 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::signal::Signal;
 use nix::sys::socket::{MsgFlags, recv};
 
+use crate::answer::answer;
 use crate::child::{self, until};
 use crate::connection::Connection;
 use crate::lobby::Lobby;
-use crate::server::{Server, accept, refuse, say};
+use crate::request::{Parsed, parse};
+use crate::server::{Context, Server, accept, refuse, say};
 use crate::signals;
 
 /// Connections that are accepted before signals have their turn.
@@ -53,10 +55,19 @@ pub fn serve(server: Server) -> Result<()> {
     parent.epoll.add(signals, EpollEvent::new(EpollFlags::EPOLLIN, signals.as_raw_fd() as u64)).doing("epoll_ctl")?;
     parent.listen().doing("epoll_ctl")?;
     parent.server.announce()?;
+    warm_up(&parent.server.context);
     while parent.turn()? {}
     // Those who came before the signal are served.
     parent.accept();
     parent.server.finish()
+}
+
+/// Answers a request of nobody's. What a program does for the first time costs more: the parser asks the processor what it
+/// can, which a virtual machine takes long to tell. Every child inherits the result.
+fn warm_up(context: &Context) {
+    if let Parsed::Whole(request, _) = parse(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n") {
+        answer(&request, context, || None).write_head(None, &mut Vec::new());
+    }
 }
 
 impl Parent {

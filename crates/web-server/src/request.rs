@@ -2,6 +2,7 @@
 //!
 //! Standards: RFC 9112 (the message), RFC 9110 (the fields).
 
+use std::mem::MaybeUninit;
 use std::time::SystemTime;
 
 use crate::reply::Status;
@@ -31,6 +32,8 @@ pub enum Method {
 pub struct Request<'a> {
     /// The method.
     pub method: Method,
+    /// The method, as it was sent.
+    pub verb: &'a str,
     /// The target, as it was sent.
     pub target: &'a str,
     /// 1 for HTTP/1.1, 0 for HTTP/1.0.
@@ -62,9 +65,9 @@ pub enum Parsed<'a> {
 
 /// Looks for the head of a request.
 pub fn parse(input: &[u8]) -> Parsed<'_> {
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS];
-    let mut head = httparse::Request::new(&mut fields);
-    match head.parse(input) {
+    let mut fields = [MaybeUninit::uninit(); FIELDS];
+    let mut head = httparse::Request::new(&mut []);
+    match head.parse_with_uninit_headers(input, &mut fields) {
         Ok(httparse::Status::Partial) if input.len() < LIMIT => Parsed::Partial,
         Ok(httparse::Status::Partial) if !input.contains(&b'\n') => Parsed::Refused(Status::UriTooLong),
         Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
@@ -96,6 +99,7 @@ fn understand<'a>(head: &httparse::Request<'_, 'a>) -> Result<Request<'a>, Statu
             "POST" | "PUT" | "DELETE" | "CONNECT" | "OPTIONS" | "TRACE" | "PATCH" => Method::Other,
             _ => Method::Unknown,
         },
+        verb: head.method.unwrap_or_default(),
         target: head.path.unwrap_or_default(),
         minor,
         keep_alive: minor == 1,

@@ -24,6 +24,7 @@ use std::time::Instant;
 use std::{io, thread};
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
+use nix::unistd::getpid;
 use serde::Serialize;
 
 /// Sums over all children, dead ones too. They only grow, except for `waiting`.
@@ -238,7 +239,7 @@ pub struct Account {
 impl Account {
     /// The child has begun to run.
     pub fn begin(&self) {
-        self.slot().write(|slot| slot.pid.store(std::process::id(), Ordering::Relaxed));
+        self.slot().write(|slot| slot.pid.store(getpid().as_raw().unsigned_abs(), Ordering::Relaxed));
     }
 
     /// What the child does now, and how many connections it has.
