@@ -113,14 +113,18 @@ catalog! {
     file: strangers,
     mmap_file: strangers,
     posix_mq: strangers,
+    sysv_mq: strangers,
     shm: strangers,
     sysv_shm: strangers,
     fifo: strangers,
     pipe: family,
     signal: strangers,
     posix_sem: strangers,
+    robust_mutex: strangers,
     tcp: strangers,
     unix_stream: strangers,
+    unix_dgram: strangers,
+    unix_seqpacket: strangers,
 }
 
 #[cfg(test)]
