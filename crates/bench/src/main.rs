@@ -76,7 +76,7 @@ fn bench(args: &Args) -> Result<Results, Stop> {
     let system = |what: &'static str| move |error: io::Error| Stop::System(format!("{what}: {error}"));
     let mut rows = plan::rows(args).map_err(Stop::Usage)?;
     umask(Mode::from_bits_truncate(0o077));
-    processes::take_signals().map_err(system("signalfd"))?;
+    processes::take_signals().map_err(|error| Stop::System(error.to_string()))?;
     // In /tmp, because the path of a socket is short.
     let prefix = format!("ipc-lab-{}-run-bench-", geteuid());
     let dir = tempfile::Builder::new().prefix(&prefix).tempdir_in("/tmp").map_err(system("mkdir"))?;

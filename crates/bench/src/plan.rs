@@ -64,7 +64,7 @@ fn sizes(args: &Args, measure: Measure) -> &[usize] {
 
 fn row(kind: Kind, name: &str, measure: Measure, size: usize, place: Place, wait: Wait) -> Row {
     let source = Source { kind, name: name.to_owned() };
-    let status = source::refusal(&source, size, wait).unwrap_or(Status::Measured);
+    let status = source::refusal(&source, measure, size, wait).unwrap_or(Status::Measured);
     let note = source::note(&source, measure).map(str::to_owned);
     Row { source, measure, size, place, wait, rounds: Vec::new(), status, note }
 }

@@ -42,8 +42,11 @@ pub fn rate(size: usize, nanos: f64) -> String {
     }
 }
 
-/// `-3 +12 %`: how far the rounds are from their median.
+/// `-3 +12 %`: how far the rounds are from their median. One round says nothing about it.
 pub fn range(spread: Spread) -> String {
+    if spread.min == spread.max {
+        return String::new();
+    }
     let percent = |value: f64| (value / spread.median - 1.0) * 100.0;
     format!("{:.0} {:+.0} %", percent(spread.min), percent(spread.max))
 }
