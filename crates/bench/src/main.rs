@@ -36,6 +36,7 @@ mod run;
 mod source;
 mod table;
 mod twins;
+mod usage;
 mod worker;
 
 use args::Args;

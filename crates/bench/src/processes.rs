@@ -97,6 +97,9 @@ where
     let (b, ()) = start(second, ())?;
     let mut pair = [a, b];
     let ended = listen(&mut pair, deadline);
+    for process in &pair {
+        process.tell_to_end();
+    }
     let [a, b] = pair;
     ended?;
     // Who had to be ended has nothing to say about why.
@@ -247,13 +250,20 @@ impl Process {
         }
     }
 
+    /// Has an effect on one that has not ended.
+    fn tell_to_end(&self) {
+        if !self.closed {
+            let _ = kill(self.pid, Signal::SIGTERM);
+        }
+    }
+
     /// Ends it, if it has not ended, and reaps it. Its end of the pipe is closed by nothing but its end.
     fn end(&mut self) {
         if self.status.is_some() {
             return;
         }
+        self.tell_to_end();
         if !self.closed {
-            let _ = kill(self.pid, Signal::SIGTERM);
             let patience = Instant::now() + GRACE;
             while !self.closed {
                 let left = patience.saturating_duration_since(Instant::now());

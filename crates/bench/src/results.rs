@@ -277,10 +277,10 @@ impl Results {
         self.rows.iter().find(|other| other.source == twin && other.is_alike(row))
     }
 
-    /// The median of a figure of the machine, in nanoseconds.
+    /// The best that the machine did in any round, in nanoseconds.
     pub fn limit(&self, what: Limit, size: Option<usize>) -> Option<f64> {
         let found = self.hardware.iter().find(|hardware| hardware.what == what && hardware.size == size)?;
-        Spread::of(&found.nanos).map(|spread| spread.median)
+        Spread::of(&found.nanos).map(|spread| spread.min)
     }
 
     /// What no technique that copies can beat, in nanoseconds: a copy of the message within the cache; for a round
