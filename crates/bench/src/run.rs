@@ -27,10 +27,11 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// # Errors
 /// The signal that ended the run.
 pub fn run(rows: &mut [Row], seconds: f64, verify: Verify, dir: &Path) -> Result<Vec<Hardware>, Signal> {
-    let live = rows.iter().filter(|row| row.status == Status::Measured).count();
-    let budget = Budget::new(seconds, live);
+    let of = |measure| rows.iter().filter(|row| row.status == Status::Measured && row.measure == measure).count();
+    let (trips, ways) = (of(Measure::RoundTrip), of(Measure::Throughput));
+    let budget = Budget::new(seconds, trips, ways);
     let run = Run { budget, verify, maker: Maker { dir, number: Cell::new(0) } };
-    let bar = bar(live as u64 * u64::from(budget.rounds + 1));
+    let bar = bar((trips + ways) as u64 * u64::from(budget.rounds + 1));
     let mut hardware = hardware::rows(rows);
     let mut paces = vec![None; rows.len()];
     for (row, pace) in rows.iter_mut().zip(&mut paces).filter(|(row, _)| row.status == Status::Measured) {
@@ -40,7 +41,7 @@ pub fn run(rows: &mut [Row], seconds: f64, verify: Verify, dir: &Path) -> Result
     }
     for round in 1..=budget.rounds {
         bar.set_message(format!("round {round} of {}: the machine", budget.rounds));
-        hardware::round(&mut hardware, budget.round, verify)?;
+        hardware::round(&mut hardware, budget.way.round, verify)?;
         for (row, pace) in rows.iter_mut().zip(&mut paces).filter(|(row, _)| row.status == Status::Measured) {
             bar.set_message(format!("round {round} of {}: {}, {}", budget.rounds, row.source, row.measure));
             if let Some(pace) = pace {
@@ -61,7 +62,7 @@ struct Run<'a> {
 
 /// How a row is measured.
 #[derive(Clone, Copy)]
-struct Share {
+struct Pacing {
     pace: Pace,
     /// Time that it has.
     left: Duration,
@@ -69,15 +70,15 @@ struct Share {
 
 impl Run<'_> {
     /// Finds out how many messages take as long as a round; `None` where there is nothing more to measure.
-    fn calibrate(&self, row: &mut Row) -> Result<Option<Share>, Signal> {
-        let start = Instant::now();
-        let Some(round) = self.attempt(row, Pace::For(self.budget.calibration))? else { return Ok(None) };
+    fn calibrate(&self, row: &mut Row) -> Result<Option<Pacing>, Signal> {
+        let (start, share) = (Instant::now(), self.budget.share(row));
+        let Some(round) = self.attempt(row, Pace::For(share.calibration))? else { return Ok(None) };
         let units = match row.measure {
             Measure::RoundTrip => round.messages / 2,
             Measure::Throughput => round.messages,
         };
         let each = (round.nanos as f64 / units.max(1) as f64).max(1.0);
-        let count = (self.budget.round.as_nanos() as f64 / each * 0.9) as u64;
+        let count = (share.round.as_nanos() as f64 / each * 0.9) as u64;
         if count == 0 {
             // So slow that to find out was to measure it.
             row.rounds.push(round);
@@ -86,11 +87,11 @@ impl Run<'_> {
         let count = count.min(source::most(&row.source, row.size));
         let pace = Pace::Count { warm_up: (count / 10).max(1), count: (count - count / 10).max(1) };
         // What is slow has fewer rounds rather than all the time of the others.
-        Ok(Some(Share { pace, left: (self.budget.row * 2).saturating_sub(start.elapsed()) }))
+        Ok(Some(Pacing { pace, left: (share.all * 2).saturating_sub(start.elapsed()) }))
     }
 
     /// One round of one row, while it has time; it always has for the first.
-    fn round(&self, row: &mut Row, plan: &mut Share) -> Result<(), Signal> {
+    fn round(&self, row: &mut Row, plan: &mut Pacing) -> Result<(), Signal> {
         if plan.left.is_zero() && !row.rounds.is_empty() {
             return Ok(());
         }
