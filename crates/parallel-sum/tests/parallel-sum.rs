@@ -129,7 +129,8 @@ fn nothing_named(id: u32) -> Result {
     for entry in fs::read_dir("/tmp")?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let is_ours = name.starts_with(&format!("ipc-lab-{}-run-", geteuid())) && name.len() == run_folder().len();
-        let left = || !in_use.contains(&entry.path()) && !descriptors().contains(&entry.path()) && entry.path().exists();
+        let left =
+            || !in_use.contains(&entry.path()) && !descriptors().contains(&entry.path()) && entry.path().exists();
         ensure!(!is_ours || !left(), "/tmp/{name} was left behind");
     }
     Ok(())
@@ -195,7 +196,8 @@ fn workers(child: &Child, count: usize) -> Result<Vec<Pid>> {
     let begin = Instant::now();
     loop {
         let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"))?;
-        let pids: Vec<Pid> = children.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect();
+        let pids: Vec<Pid> =
+            children.split_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect();
         if pids.len() == count {
             return Ok(pids);
         }
@@ -247,7 +249,9 @@ fn killed(technique: &Technique) -> Result<Completion> {
     let pids = match workers(running.child(), 4) {
         Ok(pids) => pids,
         Err(failed) => match running.end() {
-            Ok(Ended { code: Some(77), stderr, .. }) => return Ok(Completion::ignored_with(stderr.trim_end().to_owned())),
+            Ok(Ended { code: Some(77), stderr, .. }) => {
+                return Ok(Completion::ignored_with(stderr.trim_end().to_owned()));
+            }
             _ => return Err(failed),
         },
     };
@@ -397,7 +401,10 @@ fn no_fork() -> Result<Completion> {
         };
         let Ended { code, stdout, stderr } = run(command)?;
         ensure!(code == Some(1) && stdout.is_empty(), "{via}: {code:?}\n{stdout}{stderr}");
-        ensure!(stderr.starts_with("parallel-sum: fork parallel-sum: worker 4: EAGAIN: Try again (see ulimit -u"), "{stderr}");
+        ensure!(
+            stderr.starts_with("parallel-sum: fork parallel-sum: worker 4: EAGAIN: Try again (see ulimit -u"),
+            "{stderr}"
+        );
         ensure!(stderr.lines().count() == 1, "{stderr}");
     }
     Ok(Completion::Completed)
