@@ -32,8 +32,8 @@ readme: ## Put today's table of techniques into README.md
 bench: cargo ## Latency, throughput and cost of every technique, in about 90 seconds; A="--help" for more
 	@cargo run --release --locked --quiet -p ipc-bench -- $$A
 
-bench-full: cargo ## The same with every figure, both placements, and time for the rare: about 20 minutes
-	@cargo run --release --locked --quiet -p ipc-bench -- --time 1200 --place apart,together --details $$A
+bench-full: cargo ## The same with every figure, both placements, spinning too, and time for the rare: half an hour
+	@cargo run --release --locked --quiet -p ipc-bench -- --time 1800 --place apart,together --wait block,spin --details $$A
 
 kill-campaign: ## Kill programs at random moments, N=1000 times
 	@scripts/kill-campaign.sh --count "$${N:-1000}"

@@ -8,10 +8,10 @@
 //!                  └▶ hardware
 //!                results ─▶ table, files, compare
 //! ```
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program whose output is its purpose")]
+#![expect(clippy::print_stderr, reason = "what went wrong goes to standard error")]
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -36,6 +36,7 @@ mod run;
 mod source;
 mod table;
 mod twins;
+mod usage;
 mod worker;
 
 use args::Args;
@@ -51,9 +52,7 @@ enum Stop {
 fn main() -> ExitCode {
     let args = Args::parse();
     if args.list {
-        for technique in catalog::TECHNIQUES {
-            println!("{}", technique.name);
-        }
+        print(&catalog::TECHNIQUES.iter().map(|technique| format!("{}\n", technique.name)).collect::<String>());
         return ExitCode::SUCCESS;
     }
     let (text, code) = match old(&args).and_then(|old| Ok((old, bench(&args)?))) {
@@ -76,7 +75,7 @@ fn bench(args: &Args) -> Result<Results, Stop> {
     let system = |what: &'static str| move |error: io::Error| Stop::System(format!("{what}: {error}"));
     let mut rows = plan::rows(args).map_err(Stop::Usage)?;
     umask(Mode::from_bits_truncate(0o077));
-    processes::take_signals().map_err(system("signalfd"))?;
+    processes::take_signals().map_err(|error| Stop::System(error.to_string()))?;
     // In /tmp, because the path of a socket is short.
     let prefix = format!("ipc-lab-{}-run-bench-", geteuid());
     let dir = tempfile::Builder::new().prefix(&prefix).tempdir_in("/tmp").map_err(system("mkdir"))?;
@@ -98,10 +97,15 @@ fn bench(args: &Args) -> Result<Results, Stop> {
     })
 }
 
+/// Nobody reads it any more, as in `| head`? Then nothing is lost.
+fn print(text: &str) {
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+}
+
 /// Prints and writes what was found.
 fn report(args: &Args, old: Option<&Results>, results: &Results) -> ExitCode {
     let details = args.details || args.techniques.len() == 1;
-    print!("{}", table::text(results, details));
+    let mut text = table::text(results, details);
     let any = |is: fn(&Status) -> bool| results.rows.iter().any(|row| is(&row.status));
     let mut code = match () {
         () if any(|status| matches!(status, Status::Failed(_))) => 1,
@@ -109,8 +113,9 @@ fn report(args: &Args, old: Option<&Results>, results: &Results) -> ExitCode {
         () => 0,
     };
     if let Some(old) = old {
-        print!("{}", compare::text(results, old));
+        text += &compare::text(results, old);
     }
+    print(&text);
     let mut write = |path: &Path, written: io::Result<()>| {
         if let Err(error) = written {
             eprintln!("ipc-bench: write {}: {error}", path.display());

@@ -64,7 +64,7 @@ fn sizes(args: &Args, measure: Measure) -> &[usize] {
 
 fn row(kind: Kind, name: &str, measure: Measure, size: usize, place: Place, wait: Wait) -> Row {
     let source = Source { kind, name: name.to_owned() };
-    let status = source::refusal(&source, size, wait).unwrap_or(Status::Measured);
+    let status = source::refusal(&source, measure, size, wait).unwrap_or(Status::Measured);
     let note = source::note(&source, measure).map(str::to_owned);
     Row { source, measure, size, place, wait, rounds: Vec::new(), status, note }
 }
@@ -72,12 +72,21 @@ fn row(kind: Kind, name: &str, measure: Measure, size: usize, place: Place, wait
 /// How the time is divided.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Budget {
-    /// For all that concerns one row.
-    pub row: Duration,
-    /// For finding out how fast it is.
-    pub calibration: Duration,
     /// How often each row is measured.
     pub rounds: u32,
+    /// For rows of round trips, where much is to be learned from many.
+    pub trip: Share,
+    /// For rows of one way.
+    pub way: Share,
+}
+
+/// The time of one row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Share {
+    /// For all that concerns it.
+    pub all: Duration,
+    /// For finding out how fast it is.
+    pub calibration: Duration,
     /// For one measurement.
     pub round: Duration,
 }
@@ -86,20 +95,37 @@ pub struct Budget {
 const SETUP: Duration = Duration::from_millis(4);
 /// Less says nothing.
 const LEAST: Duration = Duration::from_millis(1);
+/// So much of the time is the rows'; the rest is for the machine.
+const ROWS: f64 = 0.95;
 
 impl Budget {
-    /// Divides `seconds` among so many rows.
-    pub fn new(seconds: f64, rows: usize) -> Budget {
-        let row = Duration::from_secs_f64(seconds * 0.95 / rows.max(1) as f64);
-        let rounds = match row.as_millis() {
-            0..40 => 1,
-            40..120 => 3,
-            120..1000 => 5,
+    /// Divides `seconds` among so many rows of round trips and of one way.
+    pub fn new(seconds: f64, trips: usize, ways: usize) -> Budget {
+        let one = seconds * ROWS / (2 * trips + ways).max(1) as f64;
+        let (trip, way) = (Duration::from_secs_f64(2.0 * one), Duration::from_secs_f64(one));
+        let rounds = match way.as_millis() {
+            0..30 => 1,
+            30..90 => 3,
+            90..1000 => 5,
             more => ((more / 200) as u32 | 1).min(31),
         };
-        let calibration = (row / 10).clamp(LEAST, Duration::from_millis(20));
-        let round = (row.saturating_sub(calibration) / rounds).saturating_sub(SETUP).max(LEAST);
-        Budget { row, calibration, rounds, round }
+        Budget { rounds, trip: Share::new(trip, rounds), way: Share::new(way, rounds) }
+    }
+
+    /// The time of a row.
+    pub fn share(&self, row: &Row) -> Share {
+        match row.measure {
+            Measure::RoundTrip => self.trip,
+            Measure::Throughput => self.way,
+        }
+    }
+}
+
+impl Share {
+    fn new(all: Duration, rounds: u32) -> Share {
+        let calibration = (all / 10).clamp(LEAST, Duration::from_millis(20));
+        let round = (all.saturating_sub(calibration + SETUP) / rounds).saturating_sub(SETUP).max(LEAST);
+        Share { all, calibration, round }
     }
 }
 
@@ -109,17 +135,21 @@ mod tests {
 
     #[test]
     fn the_rounds_fit_into_the_time() {
-        for (seconds, rows) in [(90.0, 352), (600.0, 352), (30.0, 16), (10.0, 1)] {
-            let budget = Budget::new(seconds, rows);
-            let all = (budget.round + SETUP) * budget.rounds + budget.calibration;
-            assert!(all <= budget.row && all > budget.row / 2, "{budget:?} takes {all:?}");
+        for (seconds, trips, ways) in [(90.0, 120, 190), (600.0, 120, 190), (30.0, 8, 8), (10.0, 1, 0)] {
+            let budget = Budget::new(seconds, trips, ways);
+            for share in [budget.trip, budget.way] {
+                let all = (share.round + SETUP) * budget.rounds + share.calibration + SETUP;
+                assert!(all <= share.all && all > share.all * 9 / 10, "{budget:?} takes {all:?}");
+            }
+            let rows = budget.trip.all * trips as u32 + budget.way.all * ways as u32;
+            assert!(rows.as_secs_f64() <= seconds, "{budget:?}");
             assert!(budget.rounds % 2 == 1, "a median of {} rounds is one of them", budget.rounds);
         }
     }
 
     #[test]
     fn the_shortest_run_measures_everything_once() {
-        let budget = Budget::new(1.0, 352);
-        assert_eq!((budget.rounds, budget.round), (1, LEAST));
+        let budget = Budget::new(1.0, 120, 190);
+        assert_eq!((budget.rounds, budget.trip.round, budget.way.round), (1, LEAST, LEAST));
     }
 }

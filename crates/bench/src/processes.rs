@@ -10,11 +10,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use common::Context;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, getppid};
@@ -50,10 +51,10 @@ type Word<T> = Result<T, Status>;
 ///
 /// # Errors
 /// Where the kernel has no signalfd(2).
-pub fn take_signals() -> io::Result<()> {
-    let set = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
-    set.thread_block()?;
-    let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+pub fn take_signals() -> common::Result<()> {
+    let set = common::ending_signals()?;
+    set.thread_block().doing("pthread_sigmask")?;
+    let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).doing("signalfd")?;
     let _ = SIGNALS.set(fd);
     Ok(())
 }
@@ -96,6 +97,9 @@ where
     let (b, ()) = start(second, ())?;
     let mut pair = [a, b];
     let ended = listen(&mut pair, deadline);
+    for process in &pair {
+        process.tell_to_end();
+    }
     let [a, b] = pair;
     ended?;
     // Who had to be ended has nothing to say about why.
@@ -246,13 +250,20 @@ impl Process {
         }
     }
 
+    /// Has an effect on one that has not ended.
+    fn tell_to_end(&self) {
+        if !self.closed {
+            let _ = kill(self.pid, Signal::SIGTERM);
+        }
+    }
+
     /// Ends it, if it has not ended, and reaps it. Its end of the pipe is closed by nothing but its end.
     fn end(&mut self) {
         if self.status.is_some() {
             return;
         }
+        self.tell_to_end();
         if !self.closed {
-            let _ = kill(self.pid, Signal::SIGTERM);
             let patience = Instant::now() + GRACE;
             while !self.closed {
                 let left = patience.saturating_duration_since(Instant::now());

@@ -252,6 +252,22 @@ impl Row {
         self.rounds.iter().map(|round| figure(self.measure, round)).collect()
     }
 
+    /// Nanoseconds within which `part` (as in 0.99) of the round trips of all rounds were back; `None` where fewer than
+    /// five took longer, for then it would be a matter of chance.
+    pub fn quantile(&self, part: f64) -> Option<u64> {
+        let rounds = || self.rounds.iter().filter_map(|round| round.trips.as_ref());
+        let count: u64 = rounds().map(|trips| trips.count).sum();
+        let mut steps: Vec<(u64, u64)> = rounds().flat_map(|trips| &trips.histogram).copied().collect();
+        steps.sort_unstable();
+        let within = (count as f64 * part).ceil() as u64;
+        let mut seen = 0;
+        let (nanos, _) = steps.into_iter().find(|(_, count)| {
+            seen += count;
+            seen >= within
+        })?;
+        (count - within >= 5).then_some(nanos)
+    }
+
     /// Does `other` tell of the same thing, measured in the same way?
     pub fn is_same(&self, other: &Row) -> bool {
         self.source == other.source && self.is_alike(other)
@@ -277,10 +293,10 @@ impl Results {
         self.rows.iter().find(|other| other.source == twin && other.is_alike(row))
     }
 
-    /// The median of a figure of the machine, in nanoseconds.
+    /// The best that the machine did in any round, in nanoseconds.
     pub fn limit(&self, what: Limit, size: Option<usize>) -> Option<f64> {
         let found = self.hardware.iter().find(|hardware| hardware.what == what && hardware.size == size)?;
-        Spread::of(&found.nanos).map(|spread| spread.median)
+        Spread::of(&found.nanos).map(|spread| spread.min)
     }
 
     /// What no technique that copies can beat, in nanoseconds: a copy of the message within the cache; for a round
@@ -350,5 +366,41 @@ words! {
     Limit {
         CacheLine => "cache-line", Futex => "futex", CopyCache => "copy-cache", CopyMemory => "copy-memory",
         SystemCall => "system-call", Clock => "clock", Verify => "verify",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trips(histogram: &[(u64, u64)]) -> Round {
+        let count = histogram.iter().map(|(_, count)| count).sum();
+        let trips = Trips { count, min: 0, p50: 0, p90: 0, p99: 0, p999: 0, max: 0, histogram: histogram.to_vec() };
+        Round { messages: 2 * count, lost: 0, nanos: 1, trips: Some(trips), ends: [Cost::default(); 2] }
+    }
+
+    #[test]
+    fn a_quantile_is_of_all_rounds_together() {
+        let row = Row {
+            source: Source { kind: Kind::Technique, name: "pipe".to_owned() },
+            measure: Measure::RoundTrip,
+            size: 64,
+            place: Place::Apart,
+            wait: Wait::Block,
+            rounds: vec![trips(&[(10, 90), (1000, 10)]), trips(&[(10, 80), (20, 20)])],
+            status: Status::Measured,
+            note: None,
+        };
+        assert_eq!([0.5, 0.85, 0.9, 0.95].map(|part| row.quantile(part)), [Some(10), Some(10), Some(20), Some(20)]);
+        assert_eq!(row.quantile(0.96), Some(1000));
+        assert_eq!(row.quantile(0.99), None, "two are too few");
+    }
+
+    #[test]
+    fn ratios_are_of_neighbours() {
+        let spread = Spread::of_ratios(&[10.0, 40.0, 90.0], &[10.0, 20.0, 30.0]).unwrap();
+        assert_eq!((spread.min, spread.median, spread.max), (1.0, 2.0, 3.0));
+        assert_eq!(Spread::of(&[]), None);
+        assert_eq!(Spread::of(&[4.0, 1.0]).unwrap().median, 2.5);
     }
 }

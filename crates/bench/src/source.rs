@@ -54,7 +54,7 @@ pub fn technique(name: &str) -> Option<&'static Technique> {
 }
 
 /// Why a source cannot carry messages of `size` bytes, or wait in this way.
-pub fn refusal(source: &Source, size: usize, wait: Wait) -> Option<Status> {
+pub fn refusal(source: &Source, measure: results::Measure, size: usize, wait: Wait) -> Option<Status> {
     if let Some(peer) = peers::PEERS.iter().find(|peer| source.kind == Kind::Peer && peer.name == source.name) {
         return match () {
             () if size > peer.max_message => Some(too_long(peer.max_message)),
@@ -66,7 +66,12 @@ pub fn refusal(source: &Source, size: usize, wait: Wait) -> Option<Status> {
     if size > technique.max_message {
         return Some(too_long(technique.max_message));
     }
-    if technique.payload_limit.is_some_and(|limit| size > limit / 2) {
+    // One that does not count, one that does, and one that is the last.
+    let least = match measure {
+        results::Measure::Throughput => 3 * size,
+        results::Measure::RoundTrip => 6 * size,
+    };
+    if technique.payload_limit.is_some_and(|limit| least > limit) {
         return Some(Status::Skipped("nobody would wait for it".to_owned()));
     }
     // A twin is measured beside its technique, not alone.

@@ -4,20 +4,18 @@
 //! what differs is what lies between `send` and `recv`. They are compiled for each of them anew, and call nothing
 //! through a pointer.
 
-use std::fs;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use common::{Receiver, Sender};
 use hdrhistogram::Histogram;
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use crate::control::Turns;
 use crate::message::Form;
 use crate::processes::{self, Failure};
 use crate::results::{Cost, Measure, Place, Round, Status, Trips};
+use crate::usage::{Usage, memory_kib};
 
 /// One measurement.
 #[derive(Clone, Copy, Debug)]
@@ -83,8 +81,10 @@ where
     match job.measure {
         Measure::Throughput => {
             let send = move || give(job, to_send);
-            let (sent, taken) = processes::run(cores, job.limit, send, move || take(job, to_receive))?;
-            Ok(Round { lost: taken.lost, trips: None, ends: [sent, taken.cost], ..taken.round() })
+            let (given, taken) = processes::run(cores, job.limit, send, move || take(job, to_receive))?;
+            let Taken { first, messages, nanos, cost } = taken;
+            let lost = (given.count - 1 - first).saturating_sub(messages);
+            Ok(Round { messages, lost, nanos, trips: None, ends: [given.cost, cost] })
         }
         Measure::RoundTrip => {
             let (to_answer, to_hear) = channel()?;
@@ -98,8 +98,16 @@ where
     }
 }
 
+/// What the sender of one way tells.
+#[derive(Serialize, Deserialize)]
+struct Given {
+    /// Messages that it has sent, from number 0 on.
+    count: u64,
+    cost: Cost,
+}
+
 /// One way: the sender.
-fn give<S: Sender>(job: Job, to_send: impl FnOnce() -> common::Result<S>) -> Word<Cost> {
+fn give<S: Sender>(job: Job, to_send: impl FnOnce() -> common::Result<S>) -> Word<Given> {
     let mut buffer = job.form.buffer();
     let memory = memory_kib();
     let mut sender = to_send().map_err(status)?;
@@ -122,30 +130,26 @@ fn give<S: Sender>(job: Job, to_send: impl FnOnce() -> common::Result<S>) -> Wor
     }
     let cost = Usage::now().since(&before, memory);
     sender.finish().map_err(status)?;
-    Ok(cost)
+    Ok(Given { count: number, cost })
 }
 
 /// What the receiver of one way tells.
 #[derive(Serialize, Deserialize)]
 struct Taken {
+    /// The number of the message with which its clock started.
+    first: u64,
+    /// Messages that came behind it.
     messages: u64,
-    lost: u64,
     nanos: u64,
     cost: Cost,
-}
-
-impl Taken {
-    fn round(&self) -> Round {
-        Round { messages: self.messages, lost: self.lost, nanos: self.nanos, trips: None, ends: [Cost::default(); 2] }
-    }
 }
 
 /// One way: the receiver. Its clock starts when it has the last message that does not count.
 fn take<R: Receiver>(job: Job, to_receive: impl FnOnce() -> common::Result<R>) -> Word<Taken> {
     let memory = memory_kib();
     let mut receiver = to_receive().map_err(status)?;
-    let first = job.pace.warm_up();
-    let (mut due, mut messages, mut start_number) = (0, 0, 0);
+    let warm_up = job.pace.warm_up();
+    let (mut due, mut messages, mut first) = (0, 0, 0);
     let (mut before, mut start) = (Usage::now(), Instant::now());
     let mut end = start;
     let mut ended = false;
@@ -159,8 +163,8 @@ fn take<R: Receiver>(job: Job, to_receive: impl FnOnce() -> common::Result<R>) -
             return Err(Status::Failed(format!("the end came where message {due} was due")));
         };
         let seen = job.form.check(message, due, job.traits.may_lose).map_err(failed)?;
-        if due < first && seen.number + 1 >= first {
-            start_number = seen.number;
+        if due < warm_up && seen.number + 1 >= warm_up {
+            first = seen.number;
             messages = 0;
             before = Usage::now();
             start = Instant::now();
@@ -185,9 +189,7 @@ fn take<R: Receiver>(job: Job, to_receive: impl FnOnce() -> common::Result<R>) -
     if messages == 0 {
         return Err(Status::Failed("every message was lost".to_owned()));
     }
-    // What was lost behind the last one that came is not known here, and nobody waited for it.
-    let lost = (due - 1 - start_number).saturating_sub(messages);
-    Ok(Taken { messages, lost, nanos: nanos(end - start), cost })
+    Ok(Taken { first, messages, nanos: nanos(end - start), cost })
 }
 
 /// What the asking end of a round trip tells.
@@ -327,45 +329,6 @@ fn trips(times: &Histogram<u64>) -> Trips {
         max: times.max(),
         histogram: times.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())).collect(),
     }
-}
-
-/// What this process has used up so far.
-struct Usage {
-    cpu: Duration,
-    sleeps: i64,
-    preemptions: i64,
-}
-
-impl Usage {
-    fn now() -> Usage {
-        // getrusage(2) counts CPU time in ticks on some kernels; this clock does not.
-        let cpu = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).map_or(Duration::ZERO, Duration::from);
-        let usage = getrusage(UsageWho::RUSAGE_SELF);
-        Usage {
-            cpu,
-            sleeps: usage.map_or(0, |usage| usage.voluntary_context_switches()),
-            preemptions: usage.map_or(0, |usage| usage.involuntary_context_switches()),
-        }
-    }
-
-    fn since(&self, before: &Usage, memory: u64) -> Cost {
-        let count = |now: i64, then: i64| u64::try_from(now - then).unwrap_or(0);
-        Cost {
-            cpu_nanos: nanos(self.cpu.saturating_sub(before.cpu)),
-            sleeps: count(self.sleeps, before.sleeps),
-            preemptions: count(self.preemptions, before.preemptions),
-            memory_kib: memory_kib().saturating_sub(memory),
-        }
-    }
-}
-
-/// KiB of memory that is not a file's: private pages, and shared ones that were touched.
-fn memory_kib() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let field = |name: &str| -> Option<u64> {
-        status.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.trim().parse().ok())
-    };
-    field("RssAnon:").unwrap_or(0) + field("RssShmem:").unwrap_or(0)
 }
 
 fn nanos(time: Duration) -> u64 {

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "setting affinity before exec")]
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -158,14 +159,31 @@ fn with_one_core_nothing_is_apart() {
 /// A run that is under way, with two processes at work.
 struct Running {
     bench: Child,
+    workers: Vec<Pid>,
     dir: PathBuf,
+}
+
+/// A test that fails leaves nothing running.
+impl Drop for Running {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = self.bench.kill();
+            for &worker in &self.workers {
+                let _ = kill(worker, Signal::SIGKILL);
+            }
+            let _ = fs::remove_dir_all(&self.dir);
+        }
+    }
 }
 
 impl Running {
     fn start(words: &[&str]) -> Running {
         let bench = bench(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut running = Running { bench, dir: PathBuf::new() };
-        eventually("two processes at work", || running.workers().len() == 2);
+        let mut running = Running { bench, workers: Vec::new(), dir: PathBuf::new() };
+        eventually("two processes at work", || {
+            running.workers = running.children();
+            running.workers.len() == 2
+        });
         running.dir = running.find_dir().expect("a private folder");
         running
     }
@@ -174,7 +192,7 @@ impl Running {
         Pid::from_raw(self.bench.id() as i32)
     }
 
-    fn workers(&self) -> Vec<Pid> {
+    fn children(&self) -> Vec<Pid> {
         let pid = self.pid();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
         children.split_whitespace().map(|pid| Pid::from_raw(pid.parse().unwrap())).collect()
@@ -188,8 +206,11 @@ impl Running {
             .find(|path| path.to_str().is_some_and(|path| path.starts_with(&prefix)))
     }
 
-    fn end(self) -> Output {
-        self.bench.wait_with_output().unwrap()
+    fn end(&mut self) -> Output {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        self.bench.stdout.take().unwrap().read_to_end(&mut stdout).unwrap();
+        self.bench.stderr.take().unwrap().read_to_end(&mut stderr).unwrap();
+        Output { status: self.bench.wait().unwrap(), stdout, stderr }
     }
 }
 
@@ -225,8 +246,8 @@ fn assert_nothing_left(bench: Pid, workers: &[Pid], dir: &Path) {
 fn signals_end_it_and_leave_nothing() {
     for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
         for name in ["shm", "fifo", "posix-sem"] {
-            let running = Running::start(&["--time", "600", name]);
-            let (pid, workers, dir) = (running.pid(), running.workers(), running.dir.clone());
+            let mut running = Running::start(&["--time", "600", name]);
+            let (pid, workers, dir) = (running.pid(), running.workers.clone(), running.dir.clone());
             kill(pid, signal).unwrap();
             let output = running.end();
             assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
@@ -241,9 +262,9 @@ fn signals_end_it_and_leave_nothing() {
 fn a_killed_process_is_told_and_tidied() {
     for name in ["shm", "fifo"] {
         let words = ["--time", "2", name, "--only", "throughput", "--sizes", "64,128", "--twins", "none"];
-        let running = Running::start(&words);
+        let mut running = Running::start(&words);
         let (pid, dir) = (running.pid(), running.dir.clone());
-        let workers = running.workers();
+        let workers = running.workers.clone();
         for &worker in &workers {
             let _ = kill(worker, Signal::SIGKILL);
         }
@@ -257,13 +278,16 @@ fn a_killed_process_is_told_and_tidied() {
 
 #[test]
 fn its_death_is_the_end_of_its_processes() {
-    let running = Running::start(&["--time", "600", "shm", "--only", "throughput"]);
-    let (pid, workers, dir) = (running.pid(), running.workers(), running.dir.clone());
+    let mut running = Running::start(&["--time", "600", "shm", "--only", "throughput"]);
+    let (pid, workers, dir) = (running.pid(), running.workers.clone(), running.dir.clone());
+    // While one is stopped the other waits for it, and would do so for ever.
+    kill(workers[0], Signal::SIGSTOP).unwrap();
     kill(pid, Signal::SIGKILL).unwrap();
-    running.end();
-    for &worker in &workers {
-        eventually("the end of the two processes", || !is_alive(worker));
-    }
+    // Not its output: they would keep it open.
+    running.bench.wait().unwrap();
+    eventually("the end of the one that waits", || !is_alive(workers[1]));
+    kill(workers[0], Signal::SIGCONT).unwrap();
+    eventually("the end of the one that was stopped", || !is_alive(workers[0]));
     assert_eq!(left_by(pid), Vec::<PathBuf>::new(), "they clean up what they have made");
     // Nobody is left to remove the folder; scripts/leftovers.sh --clean is.
     fs::remove_dir_all(dir).unwrap();

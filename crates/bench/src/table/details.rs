@@ -65,22 +65,18 @@ fn one_way(row: &Row, nanos: f64) -> Vec<Cell> {
     vec![right(count(1e9 / nanos)), right(rate(row.size, nanos)), right(lost)]
 }
 
-/// A percentile needs so many round trips that ten of them lie beyond it; else it would be a matter of chance.
 fn trips(row: &Row) -> Vec<Cell> {
     let rounds: Vec<&Trips> = row.rounds.iter().filter_map(|round| round.trips.as_ref()).collect();
-    let median = |of: fn(&Trips) -> u64, needs: u64| {
-        let enough = rounds.iter().filter(|trips| trips.count >= needs);
-        let values: Vec<f64> = enough.map(|trips| of(trips) as f64).collect();
-        right(Spread::of(&values).map_or("-".to_owned(), |spread| micros(spread.median)))
-    };
     let min = rounds.iter().map(|trips| trips.min).min().unwrap_or(0);
     let max = rounds.iter().map(|trips| trips.max).max().unwrap_or(0);
+    let median = Spread::of(&row.figures()).map_or(0.0, |spread| spread.median);
+    let quantile = |part| right(row.quantile(part).map_or("-".to_owned(), |nanos| micros(nanos as f64)));
     vec![
         right(micros(min as f64)),
-        median(|trips| trips.p50, 1),
-        median(|trips| trips.p90, 100),
-        median(|trips| trips.p99, 1000),
-        median(|trips| trips.p999, 10_000),
+        right(micros(median)),
+        quantile(0.9),
+        quantile(0.99),
+        quantile(0.999),
         right(micros(max as f64)),
     ]
 }

@@ -146,8 +146,8 @@ fn hardware(results: &Results) -> String {
 
 /// Every row that was not measured, and why, and what is special about others; what is alike, together.
 fn unmeasured(results: &Results) -> String {
-    let mut told: Vec<(String, Vec<String>)> = Vec::new();
-    let mut tell = |line: String, size: String| match told.iter_mut().find(|(known, _)| *known == line) {
+    let mut told: Vec<(String, Vec<usize>)> = Vec::new();
+    let mut tell = |line: String, size: usize| match told.iter_mut().find(|(known, _)| *known == line) {
         Some((_, sizes)) if sizes.contains(&size) => {}
         Some((_, sizes)) => sizes.push(size),
         None => told.push((line, vec![size])),
@@ -163,12 +163,16 @@ fn unmeasured(results: &Results) -> String {
             Status::Failed(why) => Some(format!("FAILED: {source}, {measure}, {place}, {wait}: {why}")),
         };
         if let Some(line) = line {
-            tell(line, bytes(row.size));
+            tell(line, row.size);
         }
         if let Some(note) = row.note.as_ref().filter(|_| !row.rounds.is_empty()) {
-            tell(format!("note: {source}, {measure}: {note}"), bytes(row.size));
+            tell(format!("note: {source}, {measure}: {note}"), row.size);
         }
     }
-    let lines = told.into_iter().map(|(line, sizes)| format!("{line} ({})\n", sizes.join(", ")));
+    let lines = told.into_iter().map(|(line, mut sizes)| {
+        sizes.sort_unstable();
+        let sizes: Vec<String> = sizes.into_iter().map(bytes).collect();
+        format!("{line} ({})\n", sizes.join(", "))
+    });
     lines.fold("\n".to_owned(), |text, line| text + &line)
 }

@@ -1,4 +1,4 @@
-//! A mutex, two condition variables and one slot in shared memory: pthread_mutex_lock(3), pthread_cond_wait(3).
+//! A mutex, two condition variables and slots in shared memory: pthread_mutex_lock(3), pthread_cond_wait(3).
 #![expect(unsafe_code, reason = "mutexes between processes have no safe wrapper")]
 
 use std::io;
@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use common::{Context, Receiver, Result, Sender};
 
+use super::slot::Slots;
 use crate::control::Shared;
 use crate::results::Wait;
 use crate::source::Setup;
@@ -16,44 +17,51 @@ struct Monitor {
     mutex: libc::pthread_mutex_t,
     filled: libc::pthread_cond_t,
     emptied: libc::pthread_cond_t,
-    full: bool,
+    /// Slots that are full. Who has the mutex may touch it.
+    full: usize,
 }
 
-/// The slot begins on a page of its own.
-const SLOT: usize = 4096;
-const _: () = assert!(size_of::<Monitor>() <= SLOT);
+/// As many slots as the technique has.
+const SLOTS: usize = 8;
 
 struct Buffer {
     memory: Shared,
-    size: usize,
     wait: Wait,
 }
 
 /// The writing end.
-pub struct Writer(Rc<Buffer>);
+pub struct Writer {
+    shared: Rc<Buffer>,
+    slots: Slots,
+}
 
 /// The reading end.
 pub struct Reader {
     shared: Rc<Buffer>,
+    slots: Slots,
     buffer: Vec<u8>,
+}
+
+/// What an end does with a slot.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Fill,
+    Empty,
 }
 
 /// A robust mutex, as the technique has, for what it costs to be one.
 pub fn robust_mutex(setup: &Setup<'_>) -> Result<(Writer, Reader)> {
-    let memory = Shared::new(SLOT + setup.size).doing("mmap")?;
-    let shared = Rc::new(Buffer { memory, size: setup.size, wait: setup.wait });
+    let memory = Shared::new(size_of::<Monitor>()).doing("mmap")?;
+    let shared = Rc::new(Buffer { memory, wait: setup.wait });
     shared.init().doing("pthread_mutex_init")?;
-    Ok((Writer(Rc::clone(&shared)), Reader { shared, buffer: vec![0; setup.size] }))
+    let slots = Slots::new(setup, SLOTS)?;
+    let reader = Reader { shared: Rc::clone(&shared), slots: slots.other(), buffer: vec![0; setup.size] };
+    Ok((Writer { shared, slots }, reader))
 }
 
 impl Buffer {
     fn monitor(&self) -> *mut Monitor {
         self.memory.as_ptr().cast()
-    }
-
-    fn slot(&self) -> *mut u8 {
-        // SAFETY: the mapping has SLOT + size bytes.
-        unsafe { self.memory.as_ptr().add(SLOT) }
     }
 
     fn init(&self) -> io::Result<()> {
@@ -75,22 +83,23 @@ impl Buffer {
         }
     }
 
-    /// Does `work` on the slot once it is `full`, or empty, and says that it is the other now.
-    fn turn(&self, full: bool, work: impl FnOnce(*mut u8)) -> io::Result<()> {
+    /// Waits until there is a slot for `turn`, does `work` with it, and tells the other end.
+    fn turn(&self, turn: Turn, work: impl FnOnce()) -> io::Result<()> {
         let monitor = self.monitor();
         #[expect(
             clippy::multiple_unsafe_ops_per_block,
             reason = "one critical section, with one argument for all of it"
         )]
-        // SAFETY: all three were initialised and live as long as `self`; `full` and the slot are touched only by who
-        // has the mutex.
+        // SAFETY: all three were initialised and live as long as `self`; `full` is touched only by who has the mutex.
         unsafe {
-            let (mutex, come, gone) = match full {
-                true => (&raw mut (*monitor).mutex, &raw mut (*monitor).filled, &raw mut (*monitor).emptied),
-                false => (&raw mut (*monitor).mutex, &raw mut (*monitor).emptied, &raw mut (*monitor).filled),
+            let mutex = &raw mut (*monitor).mutex;
+            let full = &raw mut (*monitor).full;
+            let (none, come, gone) = match turn {
+                Turn::Fill => (SLOTS, &raw mut (*monitor).emptied, &raw mut (*monitor).filled),
+                Turn::Empty => (0, &raw mut (*monitor).filled, &raw mut (*monitor).emptied),
             };
             check(libc::pthread_mutex_lock(mutex))?;
-            while (&raw const (*monitor).full).read_volatile() != full {
+            while full.read() == none {
                 match self.wait {
                     Wait::Block => check(libc::pthread_cond_wait(come, mutex))?,
                     Wait::Spin => {
@@ -100,8 +109,11 @@ impl Buffer {
                     }
                 }
             }
-            work(self.slot());
-            (&raw mut (*monitor).full).write_volatile(!full);
+            work();
+            match turn {
+                Turn::Fill => full.write(full.read() + 1),
+                Turn::Empty => full.write(full.read() - 1),
+            }
             if self.wait == Wait::Block {
                 check(libc::pthread_cond_signal(gone))?;
             }
@@ -112,12 +124,7 @@ impl Buffer {
 
 impl Sender for Writer {
     fn send(&mut self, message: &[u8]) -> Result<()> {
-        assert_eq!(message.len(), self.0.size, "the slot has one size");
-        let fill = |slot: *mut u8| {
-            // SAFETY: there is room for `size` bytes, and the caller has the mutex.
-            unsafe { slot.copy_from_nonoverlapping(message.as_ptr(), message.len()) }
-        };
-        self.0.turn(false, fill).doing("pthread_cond_wait")
+        self.shared.turn(Turn::Fill, || self.slots.fill(message)).doing("pthread_cond_wait")
     }
 
     fn finish(self) -> Result<()> {
@@ -127,12 +134,7 @@ impl Sender for Writer {
 
 impl Receiver for Reader {
     fn recv(&mut self) -> Result<Option<&[u8]>> {
-        let buffer = &mut self.buffer;
-        let empty = |slot: *mut u8| {
-            // SAFETY: there are `size` bytes, and the caller has the mutex.
-            unsafe { slot.copy_to_nonoverlapping(buffer.as_mut_ptr(), buffer.len()) }
-        };
-        self.shared.turn(true, empty).doing("pthread_cond_wait")?;
+        self.shared.turn(Turn::Empty, || self.slots.empty(&mut self.buffer)).doing("pthread_cond_wait")?;
         Ok(Some(&self.buffer))
     }
 }

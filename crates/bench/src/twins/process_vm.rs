@@ -42,8 +42,7 @@ pub struct Reader {
 /// Two eventfds and a buffer.
 pub fn process_vm(setup: &Setup<'_>) -> Result<(Writer, Reader)> {
     let memory = Shared::new(size_of::<AtomicI32>()).doing("mmap")?;
-    let counters = eventfds(setup.wait)?;
-    counters.take(Which::Free).doing("read")?;
+    let counters = eventfds(setup.wait, 0)?;
     let buffer = Box::leak(vec![0; setup.size].into_boxed_slice()).as_mut_ptr();
     let meeting = Rc::new(Meeting { memory, counters, buffer, size: setup.size });
     Ok((Writer(Rc::clone(&meeting)), Reader { meeting, known: false }))

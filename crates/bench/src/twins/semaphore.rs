@@ -1,4 +1,4 @@
-//! Three kinds of counters around one slot: sem_wait(3) and sem_post(3), semop(2), and read(2) and write(2) on an
+//! Three kinds of counters around slots: sem_wait(3) and sem_post(3), semop(2), and read(2) and write(2) on an
 //! eventfd(2).
 #![expect(unsafe_code, reason = "semaphores have no safe wrapper")]
 
@@ -13,6 +13,9 @@ use crate::control::Shared;
 use crate::results::Wait;
 use crate::source::Setup;
 
+/// As many slots as the techniques have that have more than one.
+const SLOTS: u32 = 8;
+
 /// Unnamed POSIX semaphores in shared memory; a name makes no difference once they are open.
 pub struct Posix {
     memory: Shared,
@@ -23,11 +26,11 @@ pub struct Posix {
 pub fn posix_sem(setup: &Setup<'_>) -> Result<(Writer<Posix>, Reader<Posix>)> {
     let memory = Shared::new(2 * size_of::<libc::sem_t>()).doing("mmap")?;
     let counters = Posix { memory, wait: setup.wait };
-    for (which, value) in [(Which::Free, 1), (Which::Full, 0)] {
+    for (which, value) in [(Which::Free, SLOTS), (Which::Full, 0)] {
         // SAFETY: there is room for two of them, and nobody uses this one yet.
         check(unsafe { libc::sem_init(counters.get(which), 1, value) }).doing("sem_init")?;
     }
-    ends(setup, counters)
+    ends(setup, SLOTS as usize, counters)
 }
 
 impl Posix {
@@ -65,7 +68,7 @@ pub struct SystemV {
     flags: i16,
 }
 
-/// A set without a key.
+/// A set without a key, and one slot, as in the technique.
 pub fn sysv_sem(setup: &Setup<'_>) -> Result<(Writer<SystemV>, Reader<SystemV>)> {
     // SAFETY: the call takes three integers and touches no memory.
     let id = unsafe { libc::semget(libc::IPC_PRIVATE, 2, 0o600) };
@@ -78,7 +81,7 @@ pub fn sysv_sem(setup: &Setup<'_>) -> Result<(Writer<SystemV>, Reader<SystemV>)>
     let counters = SystemV { id, flags };
     // New ones are 0.
     counters.add(Which::Free).doing("semop")?;
-    ends(setup, counters)
+    ends(setup, 1, counters)
 }
 
 impl SystemV {
@@ -119,19 +122,19 @@ impl Counters for EventFds {
     }
 }
 
-/// One slot between two eventfds.
+/// Slots between two eventfds.
 pub fn eventfd(setup: &Setup<'_>) -> Result<(Writer<EventFds>, Reader<EventFds>)> {
-    ends(setup, eventfds(setup.wait)?)
+    ends(setup, SLOTS as usize, eventfds(setup.wait, SLOTS)?)
 }
 
-/// Two eventfds that count: 1 free slot, no full one.
-pub fn eventfds(wait: Wait) -> Result<EventFds> {
+/// Two eventfds that count: so many free slots, no full one.
+pub fn eventfds(wait: Wait, free: u32) -> Result<EventFds> {
     let mut flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_SEMAPHORE;
     if wait == Wait::Spin {
         flags |= EfdFlags::EFD_NONBLOCK;
     }
     let make = |value| EventFd::from_value_and_flags(value, flags).doing("eventfd");
-    Ok([make(1)?, make(0)?])
+    Ok([make(free)?, make(0)?])
 }
 
 fn check(result: i32) -> io::Result<()> {

@@ -1,5 +1,5 @@
-//! One slot in shared memory, and two counters that say whose turn it is: `free` is 1 and `full` is 0 at first. Who
-//! takes one off a counter owns the slot; then it adds one to the other counter.
+//! Slots in shared memory, and two counters that say whose they are: `free` is their number and `full` is 0 at first.
+//! Who takes one off a counter owns the next slot; then it adds one to the other counter.
 #![expect(unsafe_code, reason = "memory that another process writes is reached through raw pointers")]
 
 use std::io;
@@ -27,34 +27,75 @@ pub enum Which {
     Full = 1,
 }
 
+/// As many slots of one size, in turn.
+pub struct Slots {
+    memory: Rc<Shared>,
+    size: usize,
+    step: usize,
+    count: usize,
+    next: usize,
+}
+
+impl Slots {
+    /// Slots for messages of one size.
+    pub fn new(setup: &Setup<'_>, count: usize) -> Result<Slots> {
+        let step = setup.size.next_multiple_of(64);
+        let memory = Rc::new(Shared::new(count * step).doing("mmap")?);
+        Ok(Slots { memory, size: setup.size, step, count, next: 0 })
+    }
+
+    /// The same ones, for the other end.
+    pub fn other(&self) -> Slots {
+        Slots { memory: Rc::clone(&self.memory), ..*self }
+    }
+
+    fn turn(&mut self) -> *mut u8 {
+        let at = self.next * self.step;
+        self.next = (self.next + 1) % self.count;
+        // SAFETY: `count * step` is the length of the mapping.
+        unsafe { self.memory.as_ptr().add(at) }
+    }
+
+    /// Fills the next one, which the caller must own.
+    pub fn fill(&mut self, message: &[u8]) {
+        assert_eq!(message.len(), self.size, "the slots have one size");
+        // SAFETY: there is room for `size` bytes, and whoever calls this owns them.
+        unsafe { self.turn().copy_from_nonoverlapping(message.as_ptr(), message.len()) };
+    }
+
+    /// Empties the next one, which the caller must own.
+    pub fn empty(&mut self, buffer: &mut [u8]) {
+        assert_eq!(buffer.len(), self.size, "the slots have one size");
+        // SAFETY: there are `size` bytes, and whoever calls this owns them.
+        unsafe { self.turn().copy_to_nonoverlapping(buffer.as_mut_ptr(), buffer.len()) };
+    }
+}
+
 /// The writing end.
 pub struct Writer<C> {
-    slot: Rc<Shared>,
-    size: usize,
+    slots: Slots,
     counters: Rc<C>,
 }
 
 /// The reading end.
 pub struct Reader<C> {
-    slot: Rc<Shared>,
+    slots: Slots,
     counters: Rc<C>,
     buffer: Vec<u8>,
 }
 
-/// Both ends around one slot.
-pub fn ends<C>(setup: &Setup<'_>, counters: C) -> Result<(Writer<C>, Reader<C>)> {
-    let slot = Rc::new(Shared::new(setup.size).doing("mmap")?);
+/// Both ends around `count` slots.
+pub fn ends<C>(setup: &Setup<'_>, count: usize, counters: C) -> Result<(Writer<C>, Reader<C>)> {
+    let slots = Slots::new(setup, count)?;
     let counters = Rc::new(counters);
-    let reader = Reader { slot: Rc::clone(&slot), counters: Rc::clone(&counters), buffer: vec![0; setup.size] };
-    Ok((Writer { slot, size: setup.size, counters }, reader))
+    let reader = Reader { slots: slots.other(), counters: Rc::clone(&counters), buffer: vec![0; setup.size] };
+    Ok((Writer { slots, counters }, reader))
 }
 
 impl<C: Counters> Sender for Writer<C> {
     fn send(&mut self, message: &[u8]) -> Result<()> {
-        assert_eq!(message.len(), self.size, "the slot has one size");
         self.counters.take(Which::Free).doing("wait")?;
-        // SAFETY: there is room for `size` bytes, and they are the writer's until it says that they are full.
-        unsafe { self.slot.as_ptr().copy_from_nonoverlapping(message.as_ptr(), message.len()) };
+        self.slots.fill(message);
         self.counters.add(Which::Full).doing("post")
     }
 
@@ -66,8 +107,7 @@ impl<C: Counters> Sender for Writer<C> {
 impl<C: Counters> Receiver for Reader<C> {
     fn recv(&mut self) -> Result<Option<&[u8]>> {
         self.counters.take(Which::Full).doing("wait")?;
-        // SAFETY: as many bytes as in the writer, and they are the reader's until it says that they are free.
-        unsafe { self.slot.as_ptr().copy_to_nonoverlapping(self.buffer.as_mut_ptr(), self.buffer.len()) };
+        self.slots.empty(&mut self.buffer);
         self.counters.add(Which::Free).doing("post")?;
         Ok(Some(&self.buffer))
     }
