@@ -106,6 +106,9 @@ fn window(trial: &Trial) -> Result {
     let receiver = trial.receiver(NO_ARGS)?;
     receiver.stop()?;
     let sender = trial.launch(Role::Sender).args(["--count", "1000", "--size", "4"]).timeout(0.5).spawn()?;
+    wait_until(&receiver, "status", is_pending)?;
+    // An answer that makes room, but not from the receiver.
+    Peer::open(sender.pid())?.queue(WINDOW / 2)?;
     sender.wait()?.expect(4)?;
     receiver.signal(Signal::CONT)?;
     receiver.wait()?.expect(3)?;
