@@ -2,11 +2,13 @@
 #![expect(unsafe_code, reason = "the two ends must be processes of one thread each, which fork(2) makes")]
 
 use std::io::{self, Read, Write};
+use std::process::{Command, Stdio};
 use std::time::Duration;
-use std::{process, ptr, thread};
+use std::{iter, process, ptr, thread};
 
 use nix::errno::Errno;
-use rt_signal::rt_signal::{self as rt, BYTES, Inbox, Peer, Reader, WINDOW, Writer};
+use rt_signal::rt_signal::{self as rt, BATCH, Inbox, Peer};
+use rt_signal::stream::{BYTES, Reader, WINDOW, Writer};
 
 /// Runs `body` in a child process, in which the signals are blocked.
 ///
@@ -68,7 +70,7 @@ fn a_thousand_are_seen_in_order_and_of_the_standard_signal_one() {
         while seen.len() < 1000 {
             let before = seen.len();
             seen.extend(inbox.take()?);
-            ensure(seen.len() - before == 64.min(1000 - before))?;
+            ensure(seen.len() - before == BATCH.min(1000 - before))?;
         }
         ensure(seen.into_iter().eq((0..1000).map(|n| (process::id().cast_signed(), n))))
     });
@@ -133,6 +135,27 @@ fn a_full_queue_says_so_unless_there_is_something_to_wait_for() {
     assert_eq!(exit_status(status), 0);
 }
 
+/// Does kill(2) queue five realtime signals?
+#[test]
+fn without_room_a_signal_of_kill_is_a_mere_bit() {
+    let five = |room: u64| {
+        child(move || {
+            limit(room)?;
+            let own = process::id().cast_signed();
+            // SAFETY: the call takes two numbers.
+            let sent = (0..5).filter(|_| unsafe { libc::kill(own, libc::SIGRTMIN()) } == 0).count();
+            let mut set = *nix::sys::signal::SigSet::empty().as_ref();
+            // SAFETY: the set is an initialised one.
+            unsafe { libc::sigaddset(&mut set, libc::SIGRTMIN()) };
+            let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+            // SAFETY: the set and the time are initialised, and a null siginfo is not written to.
+            let seen = iter::repeat_with(|| unsafe { libc::sigtimedwait(&set, ptr::null_mut(), &now) });
+            ensure(sent == 5 && seen.take_while(|&signal| signal > 0).count() == if room > 0 { 5 } else { 1 })
+        })
+    };
+    assert_eq!((exit_status(five(u64::MAX)), exit_status(five(0))), (0, 0));
+}
+
 #[test]
 fn a_value_that_lies_about_its_length_is_refused() {
     for lie in [0_u8, BYTES as u8 + 1, u8::MAX] {
@@ -158,5 +181,14 @@ fn a_writer_is_told_that_the_reader_has_ended() -> io::Result<()> {
     let result = Writer::new(peer)?.write(b"x");
     assert_eq!(result.map_err(|error| error.kind()), Err(io::ErrorKind::BrokenPipe));
     assert!(Peer::open(gone).is_err());
+    Ok(())
+}
+
+/// This test must not block the signal, for children inherit that.
+#[test]
+fn one_that_is_not_blocked_kills() -> io::Result<()> {
+    let script = "sleep 100 & kill -RTMIN $!; wait $!; echo $?";
+    let output = Command::new("bash").args(["-c", script]).stderr(Stdio::null()).output()?;
+    assert_eq!(output.stdout, b"162\n", "128 and 34");
     Ok(())
 }

@@ -8,7 +8,8 @@ use std::{fs, thread};
 use common::Link;
 use harness::{NO_ARGS, Pair, Process, Role, Signal, Trial, ensure};
 use libtest_mimic::{Arguments, Completion, Failed};
-use rt_signal::rt_signal::{self as rt, Peer, WINDOW, Writer};
+use rt_signal::rt_signal::{self as rt, Peer};
+use rt_signal::stream::{WINDOW, Writer};
 
 const SENDER: &str = env!("CARGO_BIN_EXE_rt-signal-sender");
 const RECEIVER: &str = env!("CARGO_BIN_EXE_rt-signal-receiver");
