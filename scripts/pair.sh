@@ -127,7 +127,7 @@ show_object() {
             channel=$(readlink "/proc/$pid/fd/0")
             for entry in "/proc/$receiver/fd"/*; do
                 case $(readlink "$entry") in
-                    "$channel" | socket:*) look ls -l "$entry" ;;
+                    "$channel" | socket:* | *:\[eventfd\] | /memfd:*) look ls -l "$entry" ;;
                 esac
             done
             look ls -l "/proc/$pid/fd/0"

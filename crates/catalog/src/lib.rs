@@ -116,15 +116,19 @@ catalog! {
     sysv_mq: strangers,
     shm: strangers,
     sysv_shm: strangers,
+    memfd: strangers,
     fifo: strangers,
     pipe: family,
     signal: strangers,
+    rt_signal: strangers,
     posix_sem: strangers,
+    sysv_sem: strangers,
     robust_mutex: strangers,
     tcp: strangers,
     unix_stream: strangers,
     unix_dgram: strangers,
     unix_seqpacket: strangers,
+    process_vm: strangers,
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ compile_error!("ipc-lab shows the mechanisms of Linux and builds on Linux only")
 mod args;
 mod cleanup;
 mod contract;
+mod control;
 mod endpoint;
 mod error;
 mod family;
@@ -34,6 +35,7 @@ mod watch;
 
 pub use args::{Args, Extra};
 pub use contract::{Carries, Chapter, Delivery, Endpoint, Notices, Reach, Receiver, Role, Sender, Technique, WhenFull};
+pub use control::Door;
 pub use error::{Context, Error, Result};
 pub use family::Child;
 pub use folder::Folder;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::cleanup::Cleanup;
 use crate::error::reason;
-use crate::rendezvous::{Attachment, Claim, wait_for_exit};
+use crate::rendezvous::{Attachment, Claim, wait_for_exit, wait_for_hang_up};
 use crate::search::{Search, runtime_folder};
 use crate::watch::{Cause, Watch};
 use crate::{Args, Context, Error, Result, Role, endpoint, pid_file};
@@ -108,6 +108,15 @@ impl Link {
         link.watch.peer(move || wait_for_exit(&receiver)).doing("starting a thread")?;
         link.hold = Hold::Sender(attachment);
         Ok(link)
+    }
+
+    /// For a mechanism that finds its peer itself and does not tell of its death: `line` is an end of a pipe or stream
+    /// socket whose other end the peer alone has, so that it hangs up when the peer dies.
+    ///
+    /// # Errors
+    /// [`Error::System`] where a thread cannot be started.
+    pub fn watch_peer(&self, line: OwnedFd) -> Result<()> {
+        self.watch.peer(move || wait_for_hang_up(&line)).doing("starting a thread")
     }
 
     /// The endpoint, as a person writes it.

@@ -285,8 +285,18 @@ pub(crate) fn folder_of(path: &Path) -> PathBuf {
 
 /// Waits until the process of a pidfd ends.
 pub(crate) fn wait_for_exit(pidfd: &OwnedFd) -> io::Result<()> {
+    wait_for(pidfd, PollFlags::POLLIN)
+}
+
+/// Waits until nobody has the other end of a pipe or stream socket any more.
+pub(crate) fn wait_for_hang_up(line: &OwnedFd) -> io::Result<()> {
+    // POLLHUP, or POLLERR for a pipe's writing end, comes without being asked for.
+    wait_for(line, PollFlags::empty())
+}
+
+fn wait_for(fd: &OwnedFd, events: PollFlags) -> io::Result<()> {
     loop {
-        match poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE) {
+        match poll(&mut [PollFd::new(fd.as_fd(), events)], PollTimeout::NONE) {
             Err(nix::Error::EINTR) => {}
             other => return other.map(drop).map_err(Into::into),
         }

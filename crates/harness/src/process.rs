@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io::PipeReader;
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::ChildStdin;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -41,7 +40,8 @@ pub struct Process {
     pub(crate) stdout: Capture,
     pub(crate) stderr: Capture,
     pub(crate) held: Mutex<Option<PipeReader>>,
-    pub(crate) _stdin: Option<ChildStdin>,
+    /// The other end of a standard input or output that must not be closed.
+    pub(crate) _kept: Option<OwnedFd>,
     pub(crate) outcome: OnceLock<Outcome>,
 }
 
@@ -79,7 +79,7 @@ impl Process {
             stdout: Capture::closed(),
             stderr: Capture::closed(),
             held: Mutex::new(None),
-            _stdin: None,
+            _kept: None,
             outcome: OnceLock::new(),
         })
     }
