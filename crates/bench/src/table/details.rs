@@ -4,7 +4,7 @@ use comfy_table::Cell;
 
 use super::units::{bytes, count, digits, micros, range, rate};
 use super::{against_bound, against_twin, bold, dim, print, ratio, right, table, title};
-use crate::results::{Kind, Measure, Results, Round, Row, Spread, Trips};
+use crate::results::{Kind, Measure, Results, Round, Row, Spread, Status, Trips};
 
 pub fn text(results: &Results, group: &[&Row]) -> String {
     let measure: &[&str] = match group[0].measure {
@@ -16,7 +16,7 @@ pub fn text(results: &Results, group: &[&Row]) -> String {
     let names = ["", "size"].iter().chain(measure).chain(&costs);
     let heading = |(at, name): (usize, &&str)| if at == 0 { Cell::new(name) } else { right(*name) };
     table.set_header(names.enumerate().map(heading).map(bold));
-    for row in group {
+    for row in group.iter().filter(|row| !matches!(row.status, Status::Skipped(_))) {
         table.add_row(line(results, row));
     }
     format!(

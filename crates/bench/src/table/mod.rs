@@ -7,7 +7,7 @@ use std::io::IsTerminal;
 
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 
-use crate::results::{Kind, Limit, Measure, Results, Row, Spread, Status};
+use crate::results::{Kind, Limit, Measure, Results, Row, Spread, Status, Wait};
 
 mod details;
 mod overview;
@@ -44,7 +44,7 @@ fn head(results: &Results) -> String {
     text
 }
 
-/// Rows of one measure, place and wait.
+/// Rows of one measure, place and wait, if there is anything in them.
 fn groups(results: &Results) -> Vec<Vec<&Row>> {
     let mut groups: Vec<Vec<&Row>> = Vec::new();
     for row in &results.rows {
@@ -57,6 +57,7 @@ fn groups(results: &Results) -> Vec<Vec<&Row>> {
             None => groups.push(vec![row]),
         }
     }
+    groups.retain(|group| group.iter().any(|row| !matches!(row.status, Status::Skipped(_))));
     groups
 }
 
@@ -146,33 +147,57 @@ fn hardware(results: &Results) -> String {
 
 /// Every row that was not measured, and why, and what is special about others; what is alike, together.
 fn unmeasured(results: &Results) -> String {
-    let mut told: Vec<(String, Vec<usize>)> = Vec::new();
-    let mut tell = |line: String, size: usize| match told.iter_mut().find(|(known, _)| *known == line) {
-        Some((_, sizes)) if sizes.contains(&size) => {}
-        Some((_, sizes)) => sizes.push(size),
-        None => told.push((line, vec![size])),
-    };
+    let mut told = Told::default();
     for row in &results.rows {
         let Row { source, measure, place, wait, .. } = row;
-        let line = match &row.status {
-            Status::Measured => None,
+        match &row.status {
+            Status::Measured => {}
             // Its technique's line says it.
-            Status::Skipped(_) if row.source.kind == Kind::Twin => None,
-            Status::Skipped(why) => Some(format!("left out: {source}: {why}")),
-            Status::Unsupported(why) => Some(format!("NOT SUPPORTED: {source}: {why}")),
-            Status::Failed(why) => Some(format!("FAILED: {source}, {measure}, {place}, {wait}: {why}")),
-        };
-        if let Some(line) = line {
-            tell(line, row.size);
+            Status::Skipped(_) if source.kind == Kind::Twin => {}
+            Status::Skipped(why) if *wait == Wait::Spin => told.add(format!("left out, {why}"), row, false),
+            Status::Skipped(why) => told.add(format!("left out, {why}"), row, true),
+            Status::Unsupported(why) => told.add(format!("NOT SUPPORTED, {why}"), row, true),
+            Status::Failed(why) => told.add(format!("FAILED, {measure}, {place}, {wait}: {why}"), row, true),
         }
         if let Some(note) = row.note.as_ref().filter(|_| !row.rounds.is_empty()) {
-            tell(format!("note: {source}, {measure}: {note}"), row.size);
+            told.add(format!("note, {measure}: {note}"), row, false);
         }
     }
-    let lines = told.into_iter().map(|(line, mut sizes)| {
-        sizes.sort_unstable();
-        let sizes: Vec<String> = sizes.into_iter().map(bytes).collect();
-        format!("{line} ({})\n", sizes.join(", "))
+    told.text()
+}
+
+/// What was said, and of whom.
+#[derive(Default)]
+struct Told(Vec<(String, Sizes)>);
+
+/// Names, and the sizes that it is about.
+type Sizes = Vec<(String, Vec<usize>)>;
+
+impl Told {
+    fn add(&mut self, what: String, row: &Row, with_size: bool) {
+        let of = get_or_add(&mut self.0, what);
+        let sizes = get_or_add(of, row.source.to_string());
+        if with_size && !sizes.contains(&row.size) {
+            sizes.push(row.size);
+        }
+    }
+
+    fn text(self) -> String {
+        let sizes = |mut sizes: Vec<usize>| {
+            sizes.sort_unstable();
+            let sizes: Vec<String> = sizes.into_iter().map(bytes).collect();
+            if sizes.is_empty() { String::new() } else { format!(" ({})", sizes.join(", ")) }
+        };
+        let names = |of: Sizes| of.into_iter().map(|(name, of)| name + &sizes(of)).collect::<Vec<_>>().join(", ");
+        let lines = self.0.into_iter().map(|(what, of)| format!("{what}: {}\n", names(of)));
+        lines.fold("\n".to_owned(), |text, line| text + &line)
+    }
+}
+
+fn get_or_add<T: Default>(list: &mut Vec<(String, T)>, key: String) -> &mut T {
+    let at = list.iter().position(|(known, _)| *known == key).unwrap_or_else(|| {
+        list.push((key, T::default()));
+        list.len() - 1
     });
-    lines.fold("\n".to_owned(), |text, line| text + &line)
+    &mut list[at].1
 }

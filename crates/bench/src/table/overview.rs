@@ -62,12 +62,12 @@ fn figures(results: &Results, group: &[&Row], limits: bool) -> comfy_table::Tabl
     table
 }
 
-/// Twins have lines of their own only where there is nothing beside them.
+/// Twins have lines of their own only where there is nothing beside them, and what is left out for all sizes has none.
 fn sources<'a>(group: &[&'a Row]) -> Vec<&'a Source> {
     let only_twins = group.iter().all(|row| is_twin(row));
     let mut sources: Vec<&Source> = Vec::new();
     for row in group.iter().filter(|row| only_twins || !is_twin(row)) {
-        if !sources.contains(&&row.source) {
+        if !matches!(row.status, Status::Skipped(_)) && !sources.contains(&&row.source) {
             sources.push(&row.source);
         }
     }
