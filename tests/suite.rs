@@ -34,7 +34,7 @@ fn tried(fault: &str, name: &str, promise: &str) -> (bool, String) {
         .args(["test", "--quiet", "--package", "conformance", "--test", "conformance", "--", "--exact"])
         .arg(format!("{name}::{promise}"))
         .env("PAIR", pair)
-        .env("REAL", real)
+        .env("PREFIX", real)
         .env("FAULT", fault)
         .output()
         .expect("cargo can be run");

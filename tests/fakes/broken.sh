@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# A pair that keeps the contract, because it is the REAL pair, or breaks one promise of it, because FAULT says
+# A pair that keeps the contract, because it is the pair of PREFIX, or breaks one promise of it, because FAULT says
 # so. tests/suite.rs runs it to see that the suite notices. Called as broken-sender or broken-receiver.
 #
-#   PAIR=tests/fakes/broken-sender,tests/fakes/broken-receiver FAULT=noise REAL=target/debug/fifo cargo test …
+#   PAIR=tests/fakes/broken-sender,tests/fakes/broken-receiver FAULT=noise PREFIX=target/debug/fifo cargo test …
 set -euo pipefail
 
 role="${0##*broken-}"
-real="$REAL-$role"
+real="$PREFIX-$role"
 endpoint=
 words=("$@")
 for ((at = 0; at + 1 < $#; at++)); do

@@ -45,7 +45,7 @@ pub enum Error {
         /// What a person can do about it.
         hint: Option<String>,
     },
-    /// The network dropped messages, and it is known how many (exit code 6).
+    /// Messages were lost, and it is known how many (exit code 6).
     #[error("lost {lost} of {of} messages{}", tail(hint))]
     Lost {
         /// Messages that were sent and did not come out.

@@ -30,7 +30,9 @@ pub enum Heard {
 impl Listener {
     /// A receiver over this socket, which is bound and not connected.
     pub fn new(socket: UdpSocket) -> Listener {
-        Listener { socket, member: None, sender: None, tally: Tally::new(0), buffer: vec![0; udp::LONGEST] }
+        // One byte more, so that a longer one, which IPv6 could carry, is not taken for one of this length.
+        let buffer = vec![0; udp::LONGEST + 1];
+        Listener { socket, member: None, sender: None, tally: Tally::new(0), buffer }
     }
 
     /// A receiver over this socket, which has joined a group at the interface with this address.
@@ -56,7 +58,8 @@ impl Listener {
     /// `EINTR` after a signal, and after a datagram that is nothing for the caller: it may wait again.
     pub fn hear(&mut self) -> io::Result<Heard> {
         let (len, from) = udp::take(&self.socket, &mut self.buffer)?;
-        match (parse(&self.buffer[..len]), self.sender) {
+        let datagram = if len > udp::LONGEST { None } else { parse(&self.buffer[..len]) };
+        match (datagram, self.sender) {
             (Some((Kind::Hello, first)), None) if self.is_possible(from)? => self.welcome(first, from),
             // What others had sent before the socket was connected is still in the queue.
             (Some((kind, number)), Some(sender)) if from == sender => match kind {

@@ -21,7 +21,8 @@ use std::os::fd::AsRawFd;
 use nix::sys::socket::sockopt::RcvBuf;
 use nix::sys::socket::{MsgFlags, SockaddrStorage, sendmsg, setsockopt};
 
-/// Bytes in the longest datagram: the 65,535 of an IP packet, less 20 for its header and 8 for UDP's.
+/// Bytes in the longest datagram: the 65,535 of an IP packet, less 20 for its header and 8 for UDP's. (IPv6 does not
+/// count its header, and would carry 20 more.)
 pub const LONGEST: usize = 65_507;
 /// Bytes that a receiver wants its queue to hold.
 const ROOM: usize = 4 << 20;
@@ -86,8 +87,8 @@ pub fn put(socket: &UdpSocket, to: Option<SocketAddr>, parts: &[IoSlice<'_>]) ->
     Ok(())
 }
 
-/// Takes one datagram out of the queue and returns its length and where it came from; blocks while there is none. A
-/// `buffer` of [`LONGEST`] bytes has room for each; what does not fit into a shorter one is gone without a word.
+/// Takes one datagram out of the queue and returns its length and where it came from; blocks while there is none. What
+/// does not fit into `buffer` is gone without a word.
 ///
 /// # Errors
 /// `ECONNREFUSED` as for [`put`]; `EINTR` after a signal; `EAGAIN` after a time limit (`set_read_timeout`).

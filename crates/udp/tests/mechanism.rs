@@ -3,11 +3,13 @@
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::os::fd::AsRawFd;
-use std::thread;
 use std::time::Duration;
+use std::{fs, thread};
 
-use nix::sys::socket::sockopt::ReuseAddr;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind as bind_to, setsockopt, socket};
+use nix::sys::socket::sockopt::{RcvBuf, ReuseAddr};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrIn, bind as bind_to, getsockopt, setsockopt, socket,
+};
 use udp::caller::Caller;
 use udp::group;
 use udp::listener::{Heard, Listener};
@@ -96,6 +98,14 @@ fn a_connected_socket_hears_one_sender_alone() {
     let mut buffer = [0; 16];
     assert_eq!(take(&receiver, &mut buffer).unwrap(), (5, stranger.local_addr().unwrap()));
     assert_eq!(take(&receiver, &mut buffer).unwrap(), (4, sender.local_addr().unwrap()));
+}
+
+/// The kernel grants what net.core.rmem_max allows, and doubles it for what it keeps about each datagram.
+#[test]
+fn the_queue_is_as_long_as_allowed() {
+    let (receiver, _) = anywhere();
+    let allowed: usize = fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap().trim().parse().unwrap();
+    assert_eq!(getsockopt(&receiver, RcvBuf).unwrap(), 2 * allowed.min(4 << 20));
 }
 
 #[test]
@@ -220,6 +230,23 @@ fn a_conversation() {
         }
     }
     assert_eq!(call.join().unwrap(), (sent, sent));
+}
+
+#[test]
+fn what_is_too_long_is_not_cut_but_lost() {
+    // IPv6 may be missing.
+    let Ok(socket) = bind(&["[::1]:0".parse().unwrap()]) else { return };
+    let sender = connect(socket.local_addr().unwrap()).unwrap();
+    socket.set_read_timeout(Some(WAIT)).unwrap();
+    put_bytes(&sender, &header(Kind::Hello, 0)).unwrap();
+    put(&sender, None, &[IoSlice::new(&header(Kind::Message, 0)), IoSlice::new(&[7; LONGEST - HEADER])]).unwrap();
+    put(&sender, None, &[IoSlice::new(&header(Kind::Message, 1)), IoSlice::new(&[7; LONGEST - HEADER + 1])]).unwrap();
+    put_bytes(&sender, &header(Kind::End, 2)).unwrap();
+    let mut listener = Listener::new(socket);
+    let heard: Vec<_> = (0..4).map(|_| listener.hear().map_err(|error| error.kind())).collect();
+    let nothing = Err(ErrorKind::Interrupted);
+    assert_eq!(heard, [nothing, Ok(Heard::Message(LONGEST - HEADER)), nothing, Ok(Heard::End(2))]);
+    assert_eq!(listener.tally().arrived(), 1);
 }
 
 /// Says welcome to who says hello with the number 0, and something more.

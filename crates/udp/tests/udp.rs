@@ -451,7 +451,9 @@ fn a_group_hears_one_sender() {
 fn a_member_that_dies_is_missed() {
     let (group, endpoint) = group_of(1);
     let mut member = ready(command(RECEIVER, &endpoint).args(["--group", &group]).spawn().unwrap()).0;
-    let mut sender = command(SENDER, &endpoint).args(["--group", &group]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut sender = command(SENDER, &endpoint);
+    sender.args(["--group", &group, "--timeout", "5"]).stdin(Stdio::piped());
+    let mut sender = sender.spawn().unwrap();
     let mut input = sender.stdin.take().unwrap();
     input.write_all(b"x\n").unwrap();
     member.stdout.as_mut().unwrap().read_exact(&mut [0; 2]).unwrap();

@@ -143,12 +143,13 @@ fn take_own(socket: &UnixDatagram, sender: &mut Option<UnixAddr>, buffer: &mut [
 }
 
 fn explain(error: Error) -> Error {
-    match &error {
-        Error::System { source, .. } if source.raw_os_error() == Some(Errno::EPERM as i32) => {
-            error.with_hint("the receiver serves another sender")
-        }
-        _ => error,
-    }
+    let Error::System { source, .. } = &error else { return error };
+    let hint = match source.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EPERM) => "the receiver serves another sender",
+        Some(Errno::EEXIST) => "it is no socket of this user's",
+        _ => return error,
+    };
+    error.with_hint(hint)
 }
 
 /// bind(2) says the same of a living receiver and of any other file. The lock is ours, so it is another file.
