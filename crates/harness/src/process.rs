@@ -105,6 +105,17 @@ impl Process {
         }
     }
 
+    /// Stops one that this program has started, and waits until it stands still. One that has ended is no error.
+    ///
+    /// # Errors
+    /// Where it is another program's child.
+    pub fn stop(&self) -> Result {
+        self.signal(Signal::STOP)?;
+        let either = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::PidFd(self.pidfd.as_fd()), either)?;
+        Ok(())
+    }
+
     /// Waits for the end until the trial's deadline.
     ///
     /// # Errors
