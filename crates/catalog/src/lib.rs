@@ -125,6 +125,8 @@ catalog! {
     unix_stream: strangers,
     unix_dgram: strangers,
     unix_seqpacket: strangers,
+    socketpair: family,
+    eventfd: family,
     process_vm: strangers,
 }
 
