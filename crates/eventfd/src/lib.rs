@@ -15,7 +15,7 @@ use common::{
 };
 
 pub mod eventfd;
-pub mod pass;
+pub mod scm_rights;
 
 use eventfd::{Buffer, MAX};
 
@@ -54,7 +54,7 @@ pub fn sender(args: &Args) -> Result<impl Sender> {
         (inherited(stdout(), "standard output")?, None)
     };
     let mut producer = Producer::new(args, Half { buffer, line }, child)?;
-    let passed = producer.link.wait("sendmsg", || pass::send(&producer.line.0, &producer.buffer.descriptors()));
+    let passed = producer.link.wait("sendmsg", || scm_rights::send(&producer.line.0, &producer.buffer.descriptors()));
     producer.explained(passed)?;
     Ok(producer)
 }
@@ -204,7 +204,7 @@ impl Receiver for Consumer {
         let buffer = match &mut self.buffer {
             Some(buffer) => buffer,
             None => {
-                let descriptors = self.link.wait("recvmsg", || pass::receive(&self.line.0))?;
+                let descriptors = self.link.wait("recvmsg", || scm_rights::receive(&self.line.0))?;
                 self.buffer.insert(Buffer::open(descriptors).doing("mmap")?)
             }
         };
