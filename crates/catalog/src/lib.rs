@@ -121,12 +121,11 @@ catalog! {
     posix_sem: strangers,
     sysv_sem: strangers,
     robust_mutex: strangers,
-    socketpair: family,
     tcp: strangers,
-    udp: strangers,
     unix_stream: strangers,
     unix_dgram: strangers,
     unix_seqpacket: strangers,
+    socketpair: family,
     eventfd: family,
     process_vm: strangers,
 }

@@ -10,12 +10,12 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
 use eventfd::eventfd::{Buffer, MAX};
-use eventfd::pass;
+use eventfd::scm_rights;
 
 fn main() -> io::Result<()> {
     // The socket that it was started with.
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let mut buffer = Buffer::open(pass::receive(&socket)?)?;
+    let mut buffer = Buffer::open(scm_rights::receive(&socket)?)?;
     let mut record = [0; MAX];
     while let Some(len) = buffer.take(&mut record)? {
         io::stdout().write_all(&record[..len])?;

@@ -13,7 +13,7 @@ use std::process::Command;
 use std::{env, io, thread, time::Duration};
 
 use eventfd::eventfd::Buffer;
-use eventfd::pass;
+use eventfd::scm_rights;
 
 fn main() -> io::Result<()> {
     let mut words = env::args_os().skip(1);
@@ -21,7 +21,7 @@ fn main() -> io::Result<()> {
     let (ours, theirs) = UnixStream::pair()?;
     let mut child = Command::new(program).args(words).stdin(OwnedFd::from(theirs)).spawn()?;
     let mut buffer = Buffer::create()?;
-    pass::send(&ours, &buffer.descriptors())?;
+    scm_rights::send(&ours, &buffer.descriptors())?;
     for word in ["one\n", "two\n", "three\n"] {
         buffer.put(word.as_bytes())?;
         thread::sleep(Duration::from_millis(100));

@@ -10,7 +10,7 @@
 //! consumer   read(full) ── copy out ─ write(free)         full  slots to take, 0 at first
 //! ```
 //!
-//! Nothing of it has a name. Whoever shall take part must inherit the three descriptors or be sent them (`pass.rs`).
+//! Nothing of it has a name. Whoever shall take part must inherit the three descriptors or be sent them (`scm_rights.rs`).
 //!
 //! Manual pages: eventfd(2), memfd_create(2), fcntl(2) on seals, mmap(2).
 #![expect(unsafe_code, reason = "shared memory is reached through pointers")]
@@ -19,56 +19,52 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::ptr::NonNull;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::fcntl::{FcntlArg, SealFlag, fcntl, posix_fallocate};
 use nix::poll::PollFlags;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use nix::sys::stat::fstat;
-use nix::unistd::ftruncate;
+pub use slots::MAX;
+use slots::{SLOT, Slots};
 
-use super::pass::ready;
+use super::scm_rights::ready;
 
 /// Slots in the buffer: how far the producer can be ahead of the consumer.
 pub const SLOTS: usize = 8;
-/// Bytes in the longest record. A slot is a page, and its first four bytes are the record's length.
-pub const MAX: usize = SLOT - HEADER;
 
-const SLOT: usize = 4096;
-const HEADER: usize = size_of::<u32>();
 const SIZE: NonZeroUsize = NonZeroUsize::new(SLOTS * SLOT).unwrap();
-/// The length that says that no record will follow.
-const END: u32 = u32::MAX;
+/// Nobody can make the memory shorter or longer, nor take these seals off.
+const SEALS: SealFlag = SealFlag::F_SEAL_SHRINK.union(SealFlag::F_SEAL_GROW).union(SealFlag::F_SEAL_SEAL);
 
 /// One end of a bounded buffer.
 pub struct Buffer {
-    memory: OwnedFd,
     free: Counter,
     full: Counter,
-    slots: NonNull<u8>,
+    memory: Memory,
     /// The slot whose turn it is. Each end counts for itself, so there is no index to share and to guard.
     next: usize,
     /// It has been taken off one count and not yet been added to the other: a signal came in between.
     owned: bool,
 }
 
-// SAFETY: the mapping belongs to the process and not to a thread, and `&mut self` keeps two threads from using it
-// at once.
-unsafe impl Send for Buffer {}
-
 impl Buffer {
     /// Makes the memory and the two counters, all close-on-exec.
     ///
     /// # Errors
-    /// `EMFILE`, `ENFILE`, `ENOMEM`.
+    /// `EMFILE`, `ENFILE`; `ENOSPC` or `ENOMEM` where there is no memory.
     pub fn create() -> io::Result<Buffer> {
         let memory = memfd_create("eventfd-slots", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
-        ftruncate(&memory, SIZE.get() as i64)?;
-        fcntl(&memory, FcntlArg::F_ADD_SEALS(seals()))?;
+        // ftruncate(2) would promise memory that may not be there when it is touched, and then it is SIGBUS.
+        while let Err(error) = posix_fallocate(&memory, 0, SIZE.get() as i64) {
+            if error != Errno::EINTR {
+                return Err(error.into());
+            }
+        }
+        fcntl(&memory, FcntlArg::F_ADD_SEALS(SEALS))?;
         Buffer::open([memory, Counter::create(SLOTS as u32)?, Counter::create(0)?])
     }
 
@@ -77,16 +73,13 @@ impl Buffer {
     /// # Errors
     /// `EINVAL` where the first of them is not such memory, or could be made shorter.
     pub fn open([memory, free, full]: [OwnedFd; 3]) -> io::Result<Buffer> {
-        // Whoever has the memory could truncate it, and our next access would be our death by SIGBUS. A seal
-        // cannot be broken, not even by who has put it on.
-        let sealed = SealFlag::from_bits_truncate(fcntl(&memory, FcntlArg::F_GET_SEALS)?).contains(seals());
-        if !sealed || fstat(&memory)?.st_size != SIZE.get() as i64 {
-            return Err(Errno::EINVAL.into());
-        }
-        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-        // SAFETY: a new mapping at a place of the kernel's choice overlaps nothing.
-        let slots = unsafe { mmap(None, SIZE, protection, MapFlags::MAP_SHARED, &memory, 0) }?.cast();
-        Ok(Buffer { memory, free: Counter(free.into()), full: Counter(full.into()), slots, next: 0, owned: false })
+        Ok(Buffer {
+            free: Counter(free.into()),
+            full: Counter(full.into()),
+            memory: Memory::map(memory)?,
+            next: 0,
+            owned: false,
+        })
     }
 
     /// The same buffer once more, for a process that is about to fork(2) into the two ends.
@@ -100,7 +93,7 @@ impl Buffer {
 
     /// What the other end needs: the memory, the count of free and that of full slots.
     pub fn descriptors(&self) -> [BorrowedFd<'_>; 3] {
-        [self.memory.as_fd(), self.free.0.as_fd(), self.full.0.as_fd()]
+        [self.memory.fd.as_fd(), self.free.0.as_fd(), self.full.0.as_fd()]
     }
 
     /// Puts a record into the next slot; sleeps while none is free.
@@ -108,7 +101,10 @@ impl Buffer {
     /// # Errors
     /// `EINTR` after a signal: call it again with the same record. `EMSGSIZE` above [`MAX`].
     pub fn put(&mut self, record: &[u8]) -> io::Result<()> {
-        if record.len() > MAX { Err(Errno::EMSGSIZE.into()) } else { self.fill(record.len() as u32, record) }
+        slots::check(record)?;
+        own(&mut self.owned, &self.free)?;
+        self.memory.slots().put(self.next, record);
+        self.hand_over()
     }
 
     /// Says that no record will follow.
@@ -116,18 +112,14 @@ impl Buffer {
     /// # Errors
     /// As [`put`](Self::put).
     pub fn put_end(&mut self) -> io::Result<()> {
-        self.fill(END, &[])
+        own(&mut self.owned, &self.free)?;
+        self.memory.slots().put_end(self.next);
+        self.hand_over()
     }
 
-    fn fill(&mut self, len: u32, record: &[u8]) -> io::Result<()> {
-        if !self.owned {
-            self.free.take_one()?;
-            self.owned = true;
-        }
-        // SAFETY: the slot has room for MAX bytes behind its header, and nothing of ours lies in the mapping.
-        unsafe { ptr::copy_nonoverlapping(record.as_ptr(), self.payload(), record.len()) };
-        // Relaxed is enough: write(2) and read(2) of one eventfd order what stands before the one and behind the other.
-        self.header().store(len, Ordering::Relaxed);
+    fn hand_over(&mut self) -> io::Result<()> {
+        // write(2) and read(2) of an eventfd order memory too: what was stored before the one is seen behind the
+        // other.
         self.full.add_one()?;
         self.next_slot();
         Ok(())
@@ -138,48 +130,63 @@ impl Buffer {
     /// # Errors
     /// `EINTR` after a signal: call it again. `InvalidData` for a length that no record can have.
     pub fn take(&mut self, record: &mut [u8; MAX]) -> io::Result<Option<usize>> {
-        if !self.owned {
-            self.full.take_one()?;
-            self.owned = true;
-        }
-        // Read once, then checked: the other process could change it between a check and a second reading.
-        let len = self.header().load(Ordering::Relaxed);
-        let taken = match len as usize {
-            _ if len == END => None,
-            len if len <= MAX => {
-                // Copied out before the slot is given back.
-                // SAFETY: the slot has MAX bytes behind its header, and `record` is outside of the mapping.
-                unsafe { ptr::copy_nonoverlapping(self.payload(), record.as_mut_ptr(), len) };
-                Some(len)
-            }
-            _ => return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a record of {len} bytes"))),
-        };
+        own(&mut self.owned, &self.full)?;
+        // Copied out before the slot is given back.
+        let taken = self.memory.slots().take(self.next, record)?;
         self.free.add_one()?;
         self.next_slot();
         Ok(taken)
     }
 
     fn next_slot(&mut self) {
-        self.next = (self.next + 1) % SLOTS;
+        self.next += 1;
         self.owned = false;
-    }
-
-    fn header(&self) -> &AtomicU32 {
-        let slot = self.slots.as_ptr().wrapping_add(self.next * SLOT);
-        // SAFETY: a slot begins at a page's first byte inside the mapping, which lives as long as `self`; all
-        // access to these four bytes is atomic, here and in the other process.
-        unsafe { AtomicU32::from_ptr(slot.cast()) }
-    }
-
-    fn payload(&self) -> *mut u8 {
-        self.slots.as_ptr().wrapping_add(self.next * SLOT + HEADER)
     }
 }
 
-impl Drop for Buffer {
+/// Takes the next slot off a count, unless the call that a signal has interrupted did.
+fn own(owned: &mut bool, count: &Counter) -> io::Result<()> {
+    if !*owned {
+        count.take_one()?;
+        *owned = true;
+    }
+    Ok(())
+}
+
+/// The slots, mapped into this process.
+struct Memory {
+    address: NonNull<u8>,
+    fd: OwnedFd,
+}
+
+// SAFETY: a mapping belongs to the process and not to a thread.
+unsafe impl Send for Memory {}
+
+impl Memory {
+    fn map(fd: OwnedFd) -> io::Result<Memory> {
+        // Whoever has the memory could truncate it, and our next access would be our death by SIGBUS. A seal
+        // cannot be broken, not even by who has put it on.
+        let sealed = SealFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GET_SEALS)?).contains(SEALS);
+        if !sealed || fstat(&fd)?.st_size != SIZE.get() as i64 {
+            return Err(Errno::EINVAL.into());
+        }
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new mapping at a place of the kernel's choice overlaps nothing.
+        let address = unsafe { mmap(None, SIZE, protection, MapFlags::MAP_SHARED, &fd, 0) }?.cast();
+        Ok(Memory { address, fd })
+    }
+
+    fn slots(&self) -> Slots {
+        // SAFETY: SIZE bytes from a page's beginning on are mapped as long as `self` lives, and no caller keeps
+        // the result for longer.
+        unsafe { Slots::new(self.address.as_ptr(), SLOTS) }
+    }
+}
+
+impl Drop for Memory {
     fn drop(&mut self) {
-        // SAFETY: `open` has mapped so many bytes here, and no reference to them outlives `self`.
-        let _ = unsafe { munmap(self.slots.cast(), SIZE.get()) };
+        // SAFETY: `map` has mapped so many bytes here, and nothing that refers to them outlives `self`.
+        let _ = unsafe { munmap(self.address.cast(), SIZE.get()) };
     }
 }
 
@@ -216,8 +223,4 @@ impl Counter {
             }
         }
     }
-}
-
-fn seals() -> SealFlag {
-    SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL
 }

@@ -15,7 +15,7 @@ use common::{
 };
 
 pub mod eventfd;
-pub mod pass;
+pub mod scm_rights;
 
 use eventfd::{Buffer, MAX};
 
@@ -36,12 +36,13 @@ pub const TECHNIQUE: Technique = Technique {
     options: &[],
 };
 
-/// Starts the receiver with a socket as its standard input, or takes standard output for the socket, with
-/// `--endpoint -`. Then makes memory and eventfds and passes them on.
+/// Makes memory and eventfds, starts the receiver with a socket as its standard input, and passes them on to it; with
+/// `--endpoint -` the socket is standard output.
 ///
 /// # Errors
 /// [`Error::Usage`] where standard output is no socket; [`Error::System`] where the receiver cannot be started.
 pub fn sender(args: &Args) -> Result<impl Sender> {
+    let buffer = Buffer::create().doing("memfd_create")?;
     let (line, child) = if args.endpoint.is_none() {
         let (ours, theirs) = UnixStream::pair().doing("socketpair")?;
         (ours, Some(Child::receiver(args, theirs.into())?))
@@ -52,9 +53,8 @@ pub fn sender(args: &Args) -> Result<impl Sender> {
         }
         (inherited(stdout(), "standard output")?, None)
     };
-    let buffer = Buffer::create().doing("memfd_create")?;
     let mut producer = Producer::new(args, Half { buffer, line }, child)?;
-    let passed = producer.link.wait("sendmsg", || pass::send(&producer.line.0, &producer.buffer.descriptors()));
+    let passed = producer.link.wait("sendmsg", || scm_rights::send(&producer.line.0, &producer.buffer.descriptors()));
     producer.explained(passed)?;
     Ok(producer)
 }
@@ -204,7 +204,7 @@ impl Receiver for Consumer {
         let buffer = match &mut self.buffer {
             Some(buffer) => buffer,
             None => {
-                let descriptors = self.link.wait("recvmsg", || pass::receive(&self.line.0))?;
+                let descriptors = self.link.wait("recvmsg", || scm_rights::receive(&self.line.0))?;
                 self.buffer.insert(Buffer::open(descriptors).doing("mmap")?)
             }
         };

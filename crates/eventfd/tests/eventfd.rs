@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs, io, iter, thread};
 
 use eventfd::eventfd::{Buffer, MAX, SLOTS};
-use eventfd::pass;
+use eventfd::scm_rights;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, read, write};
@@ -47,7 +47,7 @@ fn over_a_socket(program: &str, words: &[&str]) -> (Child, UnixStream) {
 fn filled_by_us(words: &[&str]) -> (Child, UnixStream, Buffer) {
     let (receiver, socket) = over_a_socket(RECEIVER, words);
     let buffer = Buffer::create().unwrap();
-    pass::send(&socket, &buffer.descriptors()).unwrap();
+    scm_rights::send(&socket, &buffer.descriptors()).unwrap();
     (receiver, socket, buffer)
 }
 
@@ -147,7 +147,7 @@ fn any_process_with_the_socket_can_be_the_sender() {
 #[test]
 fn any_process_with_the_socket_can_be_the_receiver() {
     let (sender, socket) = over_a_socket(SENDER, &["hello", "world"]);
-    let mut buffer = Buffer::open(pass::receive(&socket).unwrap()).unwrap();
+    let mut buffer = Buffer::open(scm_rights::receive(&socket).unwrap()).unwrap();
     let mut record = [0; MAX];
     for expected in [Some("hello\n"), Some("world\n"), None] {
         let taken = buffer.take(&mut record).unwrap();
@@ -170,7 +170,7 @@ fn two_strangers_can_be_given_the_socket() {
 #[test]
 fn the_bytes_in_the_slots_are_those_of_the_lesson() {
     let (sender, socket) = over_a_socket(SENDER, &["hello"]);
-    let descriptors: [OwnedFd; 3] = pass::receive(&socket).unwrap();
+    let descriptors: [OwnedFd; 3] = scm_rights::receive(&socket).unwrap();
     let memory = fs::File::from(descriptors[0].try_clone().unwrap());
     assert_eq!(ended(sender).0, Some(0));
     let mut slot = [0; 10];
@@ -221,7 +221,7 @@ fn a_sender_is_ahead_by_eight_slots_and_no_more() {
     let (sender, socket) = over_a_socket(SENDER, &["--timeout", "0.3", "--count", "100", "--size", "12"]);
     let (code, _, stderr) = ended(sender);
     assert_eq!(code, Some(4), "{stderr}");
-    let mut buffer = Buffer::open(pass::receive(&socket).unwrap()).unwrap();
+    let mut buffer = Buffer::open(scm_rights::receive(&socket).unwrap()).unwrap();
     let full = buffer.descriptors()[2].try_clone_to_owned().unwrap();
     fcntl(&full, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
     let counted = iter::from_fn(|| read(&full, &mut [0; 8]).ok()).count();
@@ -266,7 +266,7 @@ fn what_is_no_buffer_is_refused() {
 
     let (receiver, socket) = over_a_socket(RECEIVER, &[]);
     let file = fs::File::open("/dev/null").unwrap();
-    pass::send(&socket, &[file.as_fd(); 3]).unwrap();
+    scm_rights::send(&socket, &[file.as_fd(); 3]).unwrap();
     let (code, _, stderr) = ended(receiver);
     assert_eq!((code, stderr.lines().count()), (Some(1), 1), "{stderr}");
 }

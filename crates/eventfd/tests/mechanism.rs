@@ -11,7 +11,7 @@ use std::time::Duration;
 use std::{iter, thread};
 
 use eventfd::eventfd::{Buffer, MAX, SLOTS};
-use eventfd::pass;
+use eventfd::scm_rights;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, SealFlag, fcntl};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -227,9 +227,9 @@ fn what_a_signal_interrupts_is_not_done_twice() -> io::Result<()> {
 fn descriptors_go_through_a_socket() -> io::Result<()> {
     let (here, there) = UnixStream::pair()?;
     let mut producer = Buffer::create()?;
-    pass::send(&here, &producer.descriptors())?;
+    scm_rights::send(&here, &producer.descriptors())?;
     producer.put(b"put before it was opened")?;
-    let received: [OwnedFd; 3] = pass::receive(&there)?;
+    let received: [OwnedFd; 3] = scm_rights::receive(&there)?;
     for fd in &received {
         let flags = FdFlag::from_bits_truncate(fcntl(fd, FcntlArg::F_GETFD)?);
         assert_eq!(flags, FdFlag::FD_CLOEXEC);
@@ -245,16 +245,16 @@ fn another_number_of_descriptors_is_refused_and_closed() -> io::Result<()> {
     let (here, there) = UnixStream::pair()?;
     for count in [0, 1, 2, 4, 100] {
         let (reader, writer) = io::pipe()?;
-        pass::send(&here, &vec![writer.as_fd(); count])?;
+        scm_rights::send(&here, &vec![writer.as_fd(); count])?;
         drop(writer);
-        assert_eq!(kind(pass::receive::<3>(&there)), Some(ErrorKind::InvalidData), "{count}");
+        assert_eq!(kind(scm_rights::receive::<3>(&there)), Some(ErrorKind::InvalidData), "{count}");
         // Nobody has the writing end any more.
         assert_eq!(io::Read::read(&mut &reader, &mut [0])?, 0, "{count}");
     }
     drop(here);
-    assert_eq!(kind(pass::receive::<3>(&there)), Some(ErrorKind::UnexpectedEof));
+    assert_eq!(kind(scm_rights::receive::<3>(&there)), Some(ErrorKind::UnexpectedEof));
     let file = OpenOptions::new().write(true).open("/dev/null")?;
     let no_socket = UnixStream::from(OwnedFd::from(file));
-    assert_eq!(pass::receive::<3>(&no_socket).unwrap_err().raw_os_error(), Some(Errno::ENOTSOCK as i32));
+    assert_eq!(scm_rights::receive::<3>(&no_socket).unwrap_err().raw_os_error(), Some(Errno::ENOTSOCK as i32));
     Ok(())
 }

@@ -14,6 +14,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::Command;
+use std::sync::Arc;
 use std::{env, thread};
 
 use socketpair::socketpair::{Socket, create};
@@ -25,12 +26,14 @@ fn main() -> io::Result<()> {
     // `command` holds the child's socket, twice, until it is dropped, which is before the first write.
     let theirs = OwnedFd::from(theirs);
     let mut child = Command::new(program).args(words).stdin(theirs.try_clone()?).stdout(theirs).spawn()?;
-    // Both directions at once, through one descriptor.
-    thread::scope(|scope| {
-        let writing = scope.spawn(|| write_all(&ours));
-        io::copy(&mut &ours, &mut io::stdout())?;
-        writing.join().expect("the writing thread panicked")
-    })?;
+    // Both directions at once, through one descriptor that two threads share.
+    let ours = Arc::new(ours);
+    let writing = thread::spawn({
+        let ours = Arc::clone(&ours);
+        move || write_all(&ours)
+    });
+    io::copy(&mut &*ours, &mut io::stdout())?;
+    writing.join().expect("the writing thread panicked")?;
     let status = child.wait()?;
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("it ended with {status}"))) }
 }

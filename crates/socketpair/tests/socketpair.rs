@@ -276,6 +276,14 @@ fn both_directions_carry_at_once() {
     assert_eq!(ended(filtered_by_cat("socketpair-plain-sender")).1, numbers());
 }
 
+/// As in `| head -n 1`: the filter's answers lead nowhere, and nobody waits for the other for ever.
+#[test]
+fn who_has_seen_enough_ends_it() {
+    let mut filter = Mortal(filtered_by_cat("socketpair-plain-sender"));
+    drop(filter.0.stdout.take());
+    wait_for("its end", || filter.0.try_wait().unwrap());
+}
+
 /// The README's wrong program: both write, and nobody reads.
 #[test]
 fn who_writes_all_before_reading_waits_for_ever() {
