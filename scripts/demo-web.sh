@@ -75,13 +75,14 @@ until_true() {
     return 1
 }
 
-# fresh PID...: there are children, and none of these is one.
+# fresh COUNT PID...: there are so many children, and none of these is one.
 fresh() {
-    local pid now
-    now=" $(children | paste -s -d ' ') "
-    [[ $now =~ [0-9] ]] || return 1
+    local pid now count=$1
+    mapfile -t now < <(children)
+    ((${#now[@]} == count)) || return 1
+    shift
     for pid; do
-        [[ $now != *" $pid "* ]] || return 1
+        [[ " ${now[*]} " != *" $pid "* ]] || return 1
     done
 }
 
@@ -108,18 +109,18 @@ demo() {
     fetch /status.json >"$work/status"
     grep -q "\"mode\":\"$1\",\"pid\":$server," "$work/status" || die 1 "/status.json: $(cat "$work/status")"
     printf '  status: %s requests answered, %s children started\n' \
-        "$(sed 's/.*"requests":\([0-9]*\),"bytes".*/\1/' "$work/status")" \
+        "$(sed 's/.*"totals":{"connections":[0-9]*,"requests":\([0-9]*\),.*/\1/' "$work/status")" \
         "$(sed 's/.*"children_started":\([0-9]*\).*/\1/' "$work/status")"
 
     if [[ $1 == prefork ]]; then
         mapfile -t before < <(children)
         kill -KILL "${before[0]}"
-        until_true fresh "${before[0]}" || die 1 "the killed worker is still on the scoreboard"
+        until_true fresh "${#before[@]}" "${before[0]}" || die 1 "there is no other worker for the killed one"
         compare / "$site/index.html"
         printf '  worker %s was killed, and the page came all the same\n' "${before[0]}"
         mapfile -t before < <(children)
         kill -HUP "$server"
-        until_true fresh "${before[@]}" || die 1 "SIGHUP did not bring fresh workers"
+        until_true fresh "${#before[@]}" "${before[@]}" || die 1 "SIGHUP did not bring fresh workers"
         printf '  SIGHUP: workers %s are now %s\n' "${before[*]}" "$(children | paste -s -d ' ')"
     fi
 
