@@ -1,15 +1,19 @@
 # The verbs that a person types. `make` lists them; each is a script in scripts/ with a --help of its own.
 
-export A T TO N
+export A T TO N PORT MODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint copy clean-ipc readme kill-campaign bench bench-full cargo
+.PHONY: help demo web test test-all lint copy clean-ipc readme kill-campaign bench bench-full cargo
 
 help: ## List these verbs
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
 demo: ## Every pair carries a text and 8 MiB, in a table; T=NAME shows one pair step by step
 	@if [ -n "$$T" ]; then scripts/pair.sh "$$T"; else scripts/all-pairs.sh; fi
+
+web: cargo ## The lecture's web server on its little site; PORT=8080, else a free one; MODE=prefork
+	@cargo run --release --locked --quiet -p web-server -- --root crates/web-server/site \
+		--port "$${PORT:-0}" --mode "$${MODE:-fork}"
 
 test: cargo ## The tests of all crates
 	cargo test --workspace --locked

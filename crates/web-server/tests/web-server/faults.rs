@@ -194,6 +194,11 @@ fn fork_fails(mode: Mode) -> Result<Completion> {
         server.line("fork: EAGAIN")?;
         ensure!(server.children() == [idle], "{:?}", server.children());
         ensure!(get(server.address, "/digits.txt")?.status == 200, "nobody is served");
+        // Nor can fresh workers be forked, so the old one stays.
+        server.signal(Signal::SIGHUP)?;
+        thread::sleep(Duration::from_millis(200));
+        let reply = kept.get("/digits.txt")?;
+        ensure!(reply.header("Connection").is_none(), "the last worker is to end: {}", reply.head);
     } else {
         for _ in 0..3 {
             let reply = get(server.address, "/digits.txt")?;
