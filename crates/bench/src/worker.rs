@@ -62,22 +62,28 @@ pub struct Traits {
 
 type Word<T> = Result<T, Status>;
 
-/// Makes one channel, or two for a round trip, and measures between two processes. `channel` returns what makes a
-/// sender and what makes a receiver.
+/// Makes a channel with `there`, for a round trip another with `back`, and measures between two processes. Each returns
+/// what makes a sender and what makes a receiver.
 ///
 /// # Errors
 /// What went wrong in either process, or a signal to end the run.
-pub fn measure<S: Sender, R: Receiver, ToSend, ToReceive>(
+pub fn measure<S, R, ToSend, ToReceive, Back, ToAnswer, Hearer, ToHear>(
     job: Job,
-    mut channel: impl FnMut() -> common::Result<(ToSend, ToReceive)>,
+    there: impl FnOnce() -> common::Result<(ToSend, ToReceive)>,
+    back: impl FnOnce() -> common::Result<(ToAnswer, ToHear)>,
 ) -> Result<Round, Failure>
 where
+    S: Sender,
+    R: Receiver,
     ToSend: FnOnce() -> common::Result<S>,
     ToReceive: FnOnce() -> common::Result<R>,
+    Back: Sender,
+    Hearer: Receiver,
+    ToAnswer: FnOnce() -> common::Result<Back>,
+    ToHear: FnOnce() -> common::Result<Hearer>,
 {
     let cores = processes::cores(job.place)?;
-    let mut channel = || channel().map_err(|error| Failure::Row(status(error)));
-    let (to_send, to_receive) = channel()?;
+    let (to_send, to_receive) = there().map_err(|error| Failure::Row(status(error)))?;
     match job.measure {
         Measure::Throughput => {
             let send = move || give(job, to_send);
@@ -87,7 +93,7 @@ where
             Ok(Round { messages, lost, nanos, trips: None, ends: [given.cost, cost] })
         }
         Measure::RoundTrip => {
-            let (to_answer, to_hear) = channel()?;
+            let (to_answer, to_hear) = back().map_err(|error| Failure::Row(status(error)))?;
             let (mine, theirs) = Turns::pair(job.traits.takes_turns).map_err(Failure::failed)?;
             let ask = move || ask(job, to_send, to_hear, mine);
             let answer = move || answer(job, to_receive, to_answer, theirs);
