@@ -212,7 +212,8 @@ fn kill_campaign_short(trial: &Trial) -> Result {
 
 crate::promises! {
     always: no_receiver, no_sender, sender_killed, receiver_killed, sender_stopped;
-    reliable: both_killed_and_run_again, stopped_and_continued, kill_campaign_short;
+    always: both_killed_and_run_again, kill_campaign_short;
+    reliable: stopped_and_continued;
     blocks: receiver_stopped;
     strangers: second_receiver, no_receiver_in_a_busy_place;
 }

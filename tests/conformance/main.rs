@@ -8,6 +8,7 @@ mod ends;
 mod faults;
 mod interrupts;
 mod limits;
+mod loss;
 mod payload;
 mod security;
 
@@ -45,18 +46,17 @@ fn reliable(pair: &Pair) -> Result<(), &'static str> {
     pair.can.reliable.then_some(()).ok_or("the kernel may drop messages")
 }
 
+fn best_effort(pair: &Pair) -> Result<(), &'static str> {
+    (!pair.can.reliable).then_some(()).ok_or("nothing is ever lost")
+}
+
 fn strangers(pair: &Pair) -> Result<(), &'static str> {
     (!pair.is_family()).then_some(()).ok_or("the sender starts the receiver")
 }
 
-fn reliable_in_runtime_folder(pair: &Pair) -> Result<(), &'static str> {
-    reliable(pair)?;
+fn in_runtime_folder(pair: &Pair) -> Result<(), &'static str> {
     let of_its_own = matches!(pair.can.endpoint, EndpointKind::Path | EndpointKind::Pid);
     of_its_own.then_some(()).ok_or("the default endpoint is not in the trial's own runtime folder")
-}
-
-fn reliable_strangers(pair: &Pair) -> Result<(), &'static str> {
-    strangers(pair).and_then(|()| reliable(pair))
 }
 
 fn blocks(pair: &Pair) -> Result<(), &'static str> {
@@ -93,6 +93,7 @@ fn main() -> ExitCode {
         interrupts::PROMISES,
         faults::PROMISES,
         limits::PROMISES,
+        loss::PROMISES,
         security::PROMISES,
         cli::PROMISES,
     ];

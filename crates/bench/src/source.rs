@@ -124,7 +124,7 @@ impl catalog::Job for Measure<'_> {
         let used = RefCell::new(Vec::new());
         let private = || {
             let number = self.maker.number.replace(self.maker.number.get() + 1);
-            let mut ends = Ends::private(technique, self.maker.dir, number)?;
+            let mut ends = Ends::private(technique, self.maker.dir, number);
             if self.wait == Wait::Spin {
                 for args in [&mut ends.sender, &mut ends.receiver] {
                     args.set_extra("spin", "");

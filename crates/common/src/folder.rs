@@ -23,7 +23,7 @@ impl Folder {
     /// # Errors
     /// [`Error::System`](crate::Error::System), as of mkdtemp(3).
     pub fn new() -> Result<Folder> {
-        let template = format!("/tmp/ipc-lab-{}-run-XXXXXX", geteuid());
+        let template = format!("/tmp/ipc-lab-{}-run-{}-XXXXXX", geteuid(), std::process::id());
         let create = || {
             let path = mkdtemp(template.as_str())?;
             let open = File::open(&path).inspect_err(|_| drop(fs::remove_dir(&path)))?;

@@ -34,6 +34,7 @@ mod search;
 mod watch;
 
 pub use args::{Args, Extra};
+pub use cleanup::Cleanup;
 pub use contract::{Carries, Chapter, Delivery, Endpoint, Notices, Reach, Receiver, Role, Sender, Technique, WhenFull};
 pub use control::Door;
 pub use error::{Context, Error, Result};

@@ -192,10 +192,10 @@ impl Process {
             .ok_or_else(|| format!("{}: only {} of {len} bytes came out", self.name, self.stdout.total()).into())
     }
 
-    /// Begins to read a standard output that nobody has read ([`Stdout::Held`](crate::Stdout::Held)).
+    /// Begins to read a standard output that nobody has read ([`Stdout::Held`](crate::Stdout::Held)), and keeps it.
     pub fn drain(&self) {
         if let Some(pipe) = self.held.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            self.stdout.drain(pipe, false, usize::MAX);
+            self.stdout.drain(pipe, true, usize::MAX);
         }
     }
 

@@ -28,19 +28,28 @@ struct Refusal {
 /// # Errors
 /// [`Error::System`] where a technique failed or brought a wrong total.
 pub fn run(range: Range, shares: &[Range]) -> Result<()> {
-    // From now on a signal is something to wait for, so that none comes between two techniques unseen.
+    // Signals are something to wait for here.
     let mut signals = common::ending_signals()?;
     signals.add(Signal::SIGCHLD);
     signals.thread_block().doing("pthread_sigmask")?;
 
     let formula = range.formula();
     print(&format!("{}; n(n+1)/2 says {formula}", task(range, shares.len())))?;
-    print(&format!("one process alone: {} s\n", seconds(alone(range)?)))?;
+    // Apart too: this process is there to hear signals.
+    let sum = || {
+        // It has made nothing that it would have to remove, so a signal may end it.
+        SigSet::empty().thread_set_mask().doing("pthread_sigmask")?;
+        alone(range)
+    };
+    match apart(&signals, "one process", sum)? {
+        Ok((_, time)) => print(&format!("one process alone: {} s\n", seconds(time)))?,
+        Err(Refusal { why, .. }) => return Err(io::Error::other(why)).doing("one process alone"),
+    }
     let columns = Columns::new(formula);
     print(&columns.row("technique", "the kernel holds", "total", "seconds", ""))?;
     let (mut right, mut failed, mut skipped) = (0, 0, 0);
     for technique in TECHNIQUES {
-        let (total, time, verdict) = match apart(&signals, technique, shares)? {
+        let (total, time, verdict) = match apart(&signals, technique.name, || total(technique, shares))? {
             Ok((total, time)) if total == formula => {
                 right += 1;
                 (total.to_string(), seconds(time), "right".to_owned())
@@ -64,12 +73,12 @@ pub fn run(range: Range, shares: &[Range]) -> Result<()> {
     if failed == 0 { Ok(()) } else { Err(io::Error::other(format!("{failed} techniques failed"))).doing("check") }
 }
 
-/// Runs one technique in a process of its own, and waits for its end or for a signal that ends this one.
-fn apart(signals: &SigSet, technique: &'static Technique, shares: &[Range]) -> Result<Told> {
+/// Adds in a process of its own, and waits for its end or for a signal that ends this one.
+fn apart(signals: &SigSet, name: &str, sum: impl FnOnce() -> Result<(u128, Duration)>) -> Result<Told> {
     let (mut told, mut tell) = io::pipe().doing("pipe")?;
     // SIGTERM, so that it can remove what it has made.
-    let pid = fork::start(technique.name, Signal::SIGTERM, || {
-        let text = encode(&total(technique, shares));
+    let pid = fork::start(name, Signal::SIGTERM, || {
+        let text = encode(&sum());
         tell.write_all(text.as_bytes()).doing("write to the parent")
     })?;
     drop(tell);

@@ -1,7 +1,6 @@
 //! Workers, and a channel from each to the parent.
 
 use std::cell::Cell;
-use std::collections::HashSet;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -38,15 +37,8 @@ impl Job for Collect<'_> {
         let mut crew = Crew::default();
         let mut parts = Vec::new();
         let mut receivers = Vec::new();
-        let mut places = HashSet::new();
         for (number, range) in self.shares.iter().copied().enumerate() {
-            let mut ends = loop {
-                let ends = Ends::private(technique, folder.path(), number as u32)?;
-                // The kernel may name the same free port twice.
-                if ends.receiver.endpoint.is_none() || places.insert(ends.receiver.endpoint.clone()) {
-                    break ends;
-                }
-            };
+            let mut ends = Ends::private(technique, folder.path(), number as u32);
             ends.receiver.end_waits_after(crew.hopeless(number));
             let (to_send, to_receive) = channel(&ends)?;
             receivers.push(to_receive);
@@ -58,15 +50,14 @@ impl Job for Collect<'_> {
             })?;
             parts.push(Part { range, pid: pid.as_raw(), result: None });
         }
-        crew.complete();
-        // From here on this process has threads.
-        common::end_cleanly_on_signals("parallel-sum".to_owned(), self.quiet)?;
+        crew.complete(self.quiet)?;
         // One channel at a time: ten message queues at once are more than the kernel grants a user, and standard
         // signals of ten workers at once would merge. A worker that is done before its turn waits for its receiver.
         for (number, (part, to_receive)) in parts.iter_mut().zip(receivers).enumerate() {
             part.result = Some(receive(number, to_receive).map_err(|error| crew.explain(number, error))?);
+            // Not before it has ended has it let go of its end, and with it of the kernel's object.
+            crew.wait(number)?;
         }
-        crew.wait()?;
         Ok(parts)
     }
 }
@@ -111,7 +102,7 @@ pub fn without(shares: &[Range]) -> Result<(Vec<Part>, u128)> {
         Ok(Part { range: *range, pid: pid.as_raw(), result: None })
     };
     let parts = shares.iter().map(start).collect::<Result<_, Error>>()?;
-    crew.complete();
-    crew.wait()?;
+    crew.complete(false)?;
+    crew.wait_for_all()?;
     Ok((parts, total.get()))
 }

@@ -5,7 +5,7 @@ use std::mem::take;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 
-use common::{Context, Error, Result};
+use common::{Cleanup, Context, Error, Result};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, kill};
@@ -29,6 +29,8 @@ pub struct Crew {
     exits: Vec<OwnedFd>,
     /// The same, for the threads that watch: once nobody else will come.
     complete: Arc<OnceLock<Vec<OwnedFd>>>,
+    /// Ends them, once they are complete.
+    end: Option<Cleanup>,
 }
 
 impl Crew {
@@ -49,13 +51,20 @@ impl Crew {
         Ok(pid)
     }
 
-    /// No more workers will come.
-    pub fn complete(&mut self) {
+    /// No more workers will come, and this process may have threads. A signal that ends it ends the workers first.
+    ///
+    /// # Errors
+    /// [`Error::System`] where a thread cannot be started.
+    pub fn complete(&mut self, quiet: bool) -> Result<()> {
         let _ = self.complete.set(take(&mut self.exits));
+        let workers = self.workers.clone();
+        let ((), end) = Cleanup::create(|| Ok(((), move || end(&workers)))).doing("keep the workers")?;
+        self.end = Some(end);
+        common::end_cleanly_on_signals("parallel-sum".to_owned(), quiet)
     }
 
     /// What returns when there is no use in waiting for a worker's result any more: it has ended, or another one
-    /// has failed.
+    /// has failed. Where there is no worker of that number: all have ended.
     pub fn hopeless(&self, number: usize) -> impl Fn() -> io::Result<()> + Send + Sync + 'static {
         let complete = Arc::clone(&self.complete);
         move || {
@@ -100,30 +109,39 @@ impl Crew {
         statuses.enumerate().find_map(|(number, status)| failure(number, status))
     }
 
-    /// Waits until all have ended.
+    /// Waits until a worker has ended, or another one has failed.
     ///
     /// # Errors
     /// [`Error::PeerGone`] where one has failed.
-    pub fn wait(mut self) -> Result<()> {
-        let mut result = Ok(());
-        for (number, pid) in take(&mut self.workers).into_iter().enumerate() {
-            let status = waitpid(pid, None).doing("waitpid")?;
-            if let (Ok(()), Some(failure)) = (&result, failure(number, status)) {
-                result = Err(failure);
-            }
-        }
-        result
+    pub fn wait(&self, number: usize) -> Result<()> {
+        self.hopeless(number)().doing("poll")?;
+        self.failure().map_or(Ok(()), Err)
+    }
+
+    /// Waits until all have ended, or one has failed.
+    ///
+    /// # Errors
+    /// [`Error::PeerGone`] where one has failed. The others are killed then.
+    pub fn wait_for_all(self) -> Result<()> {
+        self.wait(self.workers.len())
     }
 }
 
 impl Drop for Crew {
     fn drop(&mut self) {
-        for pid in &self.workers {
-            let _ = kill(*pid, Signal::SIGKILL);
+        if self.end.is_none() {
+            end(&self.workers);
         }
-        for pid in &self.workers {
-            let _ = waitpid(*pid, None);
-        }
+    }
+}
+
+fn end(workers: &[Pid]) {
+    for pid in workers {
+        // One that has ended is a zombie and feels nothing; its pid is nobody else's before it is reaped.
+        let _ = kill(*pid, Signal::SIGKILL);
+    }
+    for pid in workers {
+        let _ = waitpid(*pid, None);
     }
 }
 

@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use catalog::TECHNIQUES;
 use clap::{CommandFactory, FromArgMatches, Parser};
-use common::{Error, Result};
+use common::{Context, Error, Result};
 use nix::sys::stat::{Mode, umask};
 
 use collect::Collect;
@@ -65,6 +65,8 @@ fn run() -> Result<()> {
     // Modes are given explicitly; a mask of the user's must not take away what both ends need.
     umask(Mode::from_bits_truncate(0o077));
     fork::expect_children()?;
+    // While workers are forked, a signal waits: there is nobody yet who would end them.
+    common::ending_signals()?.thread_block().doing("pthread_sigmask")?;
     if via == "all" {
         return all::run(range, &shares);
     }

@@ -51,7 +51,7 @@ impl Found<'_> {
             print(&row)?;
         }
         self.check()?;
-        self.compare(alone(*range)?)
+        self.compare(alone(*range)?.1)
     }
 
     fn compare(&self, alone: Duration) -> Result<()> {
@@ -83,16 +83,16 @@ pub fn task(range: Range, workers: usize) -> String {
     format!("{} to {}, {workers} workers on {cores} cores", range.from, range.to)
 }
 
-/// How long this process takes alone.
+/// What this process finds alone, and how long it takes.
 ///
 /// # Errors
 /// [`common::Error::System`] where it cannot add.
-pub fn alone(range: Range) -> Result<Duration> {
+pub fn alone(range: Range) -> Result<(u128, Duration)> {
     let begin = Instant::now();
     let sum = range.sum();
     let time = begin.elapsed();
     expect(sum == range.formula(), "the sum of one process is wrong")?;
-    Ok(time)
+    Ok((sum, time))
 }
 
 fn expect(came: bool, otherwise: &str) -> Result<()> {

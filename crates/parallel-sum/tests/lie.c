@@ -1,8 +1,10 @@
-/* A pipe that does not deliver what was written: preloaded, it changes what the parent reads from its workers. */
+/* Preloaded, it changes what the parent reads from its workers, or takes a system call away. */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 ssize_t read(int fd, void *buffer, size_t length)
@@ -17,4 +19,15 @@ ssize_t read(int fd, void *buffer, size_t length)
     if (sum && strcmp(lie, "not a number") == 0)
         sum[3] = 'x';
     return got;
+}
+
+ssize_t process_vm_readv(pid_t pid, const struct iovec *local, unsigned long locals, const struct iovec *remote,
+                         unsigned long remotes, unsigned long flags)
+{
+    const char *lie = getenv("LIE");
+    if (lie && strcmp(lie, "an old kernel") == 0) {
+        errno = ENOSYS;
+        return -1;
+    }
+    return syscall(SYS_process_vm_readv, pid, local, locals, remote, remotes, flags);
 }

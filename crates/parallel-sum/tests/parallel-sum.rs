@@ -1,7 +1,7 @@
 //! The sum through every technique; workers that are killed or cannot be forked; and nothing is left.
 
 use std::fs::{self, File, Permissions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use nix::errno::Errno;
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, geteuid};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -60,7 +60,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Trial::test("what_does_not_add_up_is_told", lies),
         Trial::test("a_worker_that_dies_while_it_waits_for_its_turn", dies_waiting),
         Trial::test("no_worker_outlives_its_parent", orphans),
-        Trial::test("ctrl_c_ends_all", interrupted),
+        Trial::test("a_signal_ends_all_processes", interrupted),
+        Trial::test("a_signal_ends_all_processes_of_a_table", interrupted_table),
         Trial::test("a_caller_that_ignores_sigchld", ignored_sigchld),
         Trial::test("output_that_nobody_reads_is_no_failure", closed_output),
         Trial::test("output_that_cannot_be_written_is", full_output),
@@ -79,12 +80,27 @@ fn program() -> &'static Path {
     PROGRAM.get().expect("main has set it")
 }
 
-/// In a process group of its own, so that whoever is left of it can be found.
-fn command(words: &[&str]) -> Command {
-    let mut command = Command::new(program());
+/// The program, run by another one that runs others, or by none.
+fn command_of(runner: &[&str], words: &[&str]) -> Command {
+    let mut command = match runner {
+        [] => Command::new(program()),
+        [name, options @ ..] => {
+            let mut command = Command::new(name);
+            command.args(options).arg(program());
+            command
+        }
+    };
+    // In a process group of its own, so that whoever is left of it can be found.
     command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     command
 }
+
+fn command(words: &[&str]) -> Command {
+    command_of(&[], words)
+}
+
+/// A shell's `&` starts programs with SIGINT ignored, and these tests may have been started like that.
+const LISTENS: [&str; 2] = ["env", "--default-signal=INT,TERM,HUP"];
 
 /// How it ended, what it said, and that nothing is left of it.
 struct Ended {
@@ -117,34 +133,13 @@ fn nothing_left(id: u32) -> Result {
 }
 
 fn nothing_named(id: u32) -> Result {
-    let number = format!("-{id}-");
-    for dir in ["/dev/shm", "/dev/mqueue"] {
+    for dir in ["/dev/shm", "/dev/mqueue", "/tmp"] {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            ensure!(!(name.contains("ipc-lab") && name.contains(&number)), "{dir}/{name} was left behind");
+            ensure!(!(name.contains("ipc-lab") && name.contains(&format!("-{id}-"))), "{dir}/{name} was left behind");
         }
     }
-    // Its folders in /tmp are known by their open descriptor only: one that nobody has open has been left.
-    let in_use: Vec<PathBuf> = descriptors();
-    for entry in fs::read_dir("/tmp")?.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let is_ours = name.starts_with(&format!("ipc-lab-{}-run-", geteuid())) && name.len() == run_folder().len();
-        let left =
-            || !in_use.contains(&entry.path()) && !descriptors().contains(&entry.path()) && entry.path().exists();
-        ensure!(!is_ours || !left(), "/tmp/{name} was left behind");
-    }
     Ok(())
-}
-
-/// A name as long as those that mkdtemp(3) makes; the scripts' and other programs' are of other lengths, or in use.
-fn run_folder() -> String {
-    format!("ipc-lab-{}-run-XXXXXX", geteuid())
-}
-
-fn descriptors() -> Vec<PathBuf> {
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let folders = processes.filter_map(|process| fs::read_dir(process.path().join("fd")).ok()).flatten().flatten();
-    folders.filter_map(|fd| fs::read_link(fd.path()).ok()).collect()
 }
 
 /// The rows of the table: worker, process, from, to, sum.
@@ -235,9 +230,14 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         if let Some(mut child) = self.0.take() {
-            let _ = killpg(Pid::from_raw(child.id() as i32), Signal::SIGKILL);
+            let group = Pid::from_raw(child.id() as i32);
+            // It may have names to remove.
+            let _ = kill(group, Signal::SIGTERM);
+            thread::sleep(Duration::from_millis(500));
+            let _ = killpg(group, Signal::SIGKILL);
             let _ = child.wait();
-            while waitpid(Pid::from_raw(-(child.id() as i32)), None).is_ok() {}
+            while waitpid(Pid::from_raw(-group.as_raw()), None).is_ok() {}
+            let _ = remove_folders(child.id());
         }
     }
 }
@@ -385,12 +385,9 @@ fn as_somebody(mut command: Command, number: u32) -> Option<Command> {
 
 const NEEDS_ROOT: &str = "needs root, to be a user who runs nothing else";
 
-/// prlimit(1) runs the program with a limit of its own.
+/// With a limit of its own.
 fn limited(limit: &str, words: &[&str]) -> Command {
-    let mut command = Command::new("prlimit");
-    command.arg(limit).arg(program()).args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.process_group(0);
-    command
+    command_of(&["prlimit", limit], words)
 }
 
 fn no_fork() -> Result<Completion> {
@@ -423,6 +420,187 @@ fn few_queues() -> Result<Completion> {
     let limit = limited("--msgqueue=1000", &["--via", "posix-mq"]);
     let Some(command) = as_somebody(limit, 5) else { return Ok(Completion::ignored_with(NEEDS_ROOT)) };
     let Ended { code, stdout, stderr } = run(command)?;
-    ensure!(code == Some(1) && stdout.is_empty() && stderr.contains("EMFILE"), "{code:?}\n{stdout}{stderr}");
+    ensure!(
+        code == Some(1) && stdout.is_empty() && stderr.contains("RLIMIT_MSGQUEUE is 1000"),
+        "{code:?}\n{stdout}{stderr}"
+    );
     Ok(Completion::Completed)
+}
+
+/// The library that lies.
+fn liar() -> Result<(tempfile::TempDir, PathBuf)> {
+    let dir = tempfile::tempdir()?;
+    let library = dir.path().join("lie.so");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lie.c");
+    let status = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).status()?;
+    ensure!(status.success(), "cc: {status}");
+    Ok((dir, library))
+}
+
+fn unsupported() -> Result<Completion> {
+    const NAME: &str = "process-vm";
+    if !TECHNIQUES.iter().any(|technique| technique.name == NAME) {
+        return Ok(Completion::ignored_with("no technique here is one that a machine could lack"));
+    }
+    let (_dir, library) = liar()?;
+    let mut one = command(&["--via", NAME]);
+    one.env("LD_PRELOAD", &library).env("LIE", "an old kernel");
+    let Ended { code, stdout, stderr } = run(one)?;
+    ensure!(code == Some(77) && stdout.is_empty(), "{code:?}\n{stdout}{stderr}");
+    let mut table = command(&["--via", "all"]);
+    table.env("LD_PRELOAD", &library).env("LIE", "an old kernel");
+    let Ended { code, stdout, stderr } = run(table)?;
+    let row = stdout.lines().find(|line| line.starts_with(NAME)).unwrap_or_default();
+    ensure!(row.contains("  skipped: ") && !row.contains(TOTAL), "{stdout}{stderr}");
+    ensure!(code == Some(0) && stdout.contains(" 0 failed, 1 skipped\n"), "{code:?}\n{stdout}{stderr}");
+    Ok(Completion::Completed)
+}
+
+/// A table goes on after a failure, and tells of it in the end.
+fn failing() -> Result {
+    let Ended { code, stdout, stderr } = run(limited("--msgqueue=1000", &["--via", "all"]))?;
+    let row = stdout.lines().find(|line| line.starts_with("posix-mq ")).unwrap_or_default();
+    ensure!(row.contains("  FAILED: ") && row.contains("RLIMIT_MSGQUEUE") && !row.contains(TOTAL), "{stdout}");
+    ensure!(code == Some(1) && stderr.contains("techniques failed\n"), "{code:?}\n{stderr}");
+    ensure!(stdout.lines().any(|line| line.starts_with("unix-stream ") && line.ends_with("  right")), "{stdout}");
+    Ok(())
+}
+
+fn lies() -> Result {
+    let (_dir, library) = liar()?;
+    let cases = [
+        ("nothing", 0, ""),
+        ("another sum", 1, "parallel-sum: check: the total is wrong\n"),
+        ("another worker", 1, "parallel-sum: what worker 1 says: invalid data\n"),
+        ("not a number", 1, "parallel-sum: what worker 1 says: invalid data\n"),
+    ];
+    for (lie, expected, line) in cases {
+        let mut command = command(&["--via", "pipe"]);
+        command.env("LD_PRELOAD", &library).env("LIE", lie);
+        let Ended { code, stdout, stderr } = run(command)?;
+        ensure!(code == Some(expected) && stderr == line, "{lie}: {code:?}\n{stdout}{stderr}");
+        ensure!(expected == 0 || !stdout.contains(&format!("{TOTAL}: the same")), "{lie}: {stdout}");
+    }
+    Ok(())
+}
+
+/// Neither the workers of one technique, nor what stands between in a table.
+fn orphans() -> Result {
+    for via in ["pipe", "fifo", "none"] {
+        let words = [&FOREVER[..], &["--workers", "4", "--via", via]].concat();
+        let mut running = Guard(Some(command(&words).spawn()?));
+        let pids = workers(running.child(), 4)?;
+        kill(Pid::from_raw(running.child().id() as i32), Signal::SIGKILL)?;
+        // They have become our children, and we learn how they ended.
+        let begin = Instant::now();
+        for pid in pids {
+            let how = loop {
+                match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
+                    // They are still their parent's.
+                    Err(Errno::ECHILD) => {}
+                    Ok(WaitStatus::StillAlive) => {}
+                    other => break other?,
+                }
+                ensure!(begin.elapsed() < LONG, "worker {pid} lives on");
+                thread::sleep(Duration::from_millis(2));
+            };
+            // The last one may find out by itself, before it has asked the kernel to be told.
+            let expected = [WaitStatus::Signaled(pid, Signal::SIGKILL, false), WaitStatus::Exited(pid, 3)];
+            ensure!(expected.contains(&how), "{how:?}");
+        }
+        let child = running.0.take().ok_or("taken")?;
+        let id = child.id();
+        child.wait_with_output()?;
+        remove_folders(id)?;
+        nothing_left(id)?;
+    }
+    Ok(())
+}
+
+/// Who is killed with -9 cannot remove a folder. (scripts/leftovers.sh does.)
+fn remove_folders(id: u32) -> io::Result<()> {
+    for entry in fs::read_dir("/tmp")?.flatten() {
+        if entry.file_name().to_string_lossy().contains(&format!("-run-{id}-")) {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// A Ctrl-C reaches all processes of the terminal; kill(1) reaches one.
+fn interrupted() -> Result {
+    for via in ["pipe", "posix-mq", "tcp", "none"] {
+        for (signal, code) in ENDING {
+            let words = [&FOREVER[..], &["--workers", "4", "--via", via]].concat();
+            let running = Guard(Some(command_of(&LISTENS, &words).spawn()?));
+            let parent = Pid::from_raw(running.child().id() as i32);
+            workers(running.child(), 4)?;
+            interrupt(running, parent, signal, code)?;
+        }
+    }
+    Ok(())
+}
+
+/// The table has processes between the one that was started and the workers. The first of them adds alone, the
+/// others are the parents of the workers of one technique each.
+fn interrupted_table() -> Result {
+    for (to, line) in [(FOREVER[1], "n(n+1)/2 says"), ("300000000", "the kernel holds"), ("300000000", "right")] {
+        for (signal, code) in ENDING {
+            let mut child = command_of(&LISTENS, &["--to", to, "--workers", "3", "--via", "all"]).spawn()?;
+            let mut stdout = child.stdout.take().ok_or("no output")?;
+            let running = Guard(Some(child));
+            let mut said = Vec::new();
+            while !String::from_utf8_lossy(&said).contains(line) {
+                let mut byte = [0];
+                stdout.read_exact(&mut byte)?;
+                said.extend(byte);
+            }
+            let middle = workers(running.child(), 1)?[0];
+            interrupt(running, middle, signal, code)?;
+        }
+    }
+    Ok(())
+}
+
+const ENDING: [(Signal, i32); 3] = [(Signal::SIGINT, 130), (Signal::SIGTERM, 143), (Signal::SIGHUP, 129)];
+
+/// Ends a program whose workers are `middle`'s children, and looks for what is left of it.
+fn interrupt(running: Guard, middle: Pid, signal: Signal, code: i32) -> Result {
+    let parent = Pid::from_raw(running.child().id() as i32);
+    let sent = if signal == Signal::SIGINT { killpg(parent, signal) } else { kill(parent, signal) };
+    sent?;
+    let Ended { code: ended, stderr, .. } = running.end()?;
+    ensure!(ended == Some(code) && stderr == format!("parallel-sum: ended by {signal}\n"), "{ended:?} {stderr}");
+    nothing_named(middle.as_raw() as u32)
+}
+
+fn ignored_sigchld() -> Result {
+    let Ended { code, stdout, stderr } = run(command_of(&["env", "--ignore-signal=CHLD"], &["--via", "fifo"]))?;
+    ensure!(code == Some(0) && total(&stdout) == Some(TOTAL), "{code:?}\n{stdout}{stderr}");
+    Ok(())
+}
+
+fn closed_output() -> Result {
+    for via in ["pipe", "all"] {
+        let (reader, writer) = io::pipe()?;
+        drop(reader);
+        let mut command = command(&["--via", via]);
+        command.stdout(writer);
+        let child = command.spawn()?;
+        drop(command);
+        let Ended { code, stderr, .. } = end_of(child)?;
+        ensure!(code == Some(0) && stderr.is_empty(), "{via}: {code:?} {stderr}");
+    }
+    Ok(())
+}
+
+fn full_output() -> Result {
+    for via in ["pipe", "all"] {
+        let mut command = command(&["--via", via]);
+        command.stdout(File::options().write(true).open("/dev/full")?);
+        let Ended { code, stderr, .. } = run(command)?;
+        ensure!(code == Some(1), "{via}: {code:?} {stderr}");
+        ensure!(stderr == "parallel-sum: write to standard output: ENOSPC: No space left on device\n", "{stderr}");
+    }
+    Ok(())
 }

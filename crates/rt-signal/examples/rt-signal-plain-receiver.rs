@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::{env, process};
 
 use rt_signal::rt_signal::{self as rt, Peer};
+use rt_signal::stream::Reader;
 
 fn main() -> io::Result<()> {
     let path = PathBuf::from(env::args_os().nth(1).expect("usage: rt-signal-plain-receiver PID-FILE"));
@@ -20,7 +21,7 @@ fn main() -> io::Result<()> {
     rt::block()?;
     writeln!(File::create_new(&path)?, "{}", process::id())?;
     // Whoever comes first is the writer.
-    let reader = rt::Reader::new(|pid| Peer::open(pid).map(Some))?;
+    let reader = Reader::new(|pid| Peer::open(pid).map(Some))?;
     for byte in BufReader::new(reader).bytes() {
         match byte? {
             0 => break,

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::{env, fs};
 
 use rt_signal::rt_signal::{self as rt, Peer};
+use rt_signal::stream::Writer;
 
 fn main() -> io::Result<()> {
     let mut args = env::args_os().skip(1);
@@ -13,7 +14,7 @@ fn main() -> io::Result<()> {
     let pid = fs::read_to_string(path)?.trim().parse().expect("a pid in the file");
     // The reader's answers are signals too.
     rt::block()?;
-    let mut writer = rt::Writer::new(Peer::open(pid)?)?;
+    let mut writer = Writer::new(Peer::open(pid)?)?;
     for text in args {
         let mut line = text.into_vec();
         line.push(b'\n');

@@ -7,8 +7,10 @@ use common::{
 };
 
 pub mod rt_signal;
+pub mod stream;
 
-use rt_signal::{Peer, Reader, Writer};
+use rt_signal::Peer;
+use stream::{Reader, Writer};
 
 /// What realtime signals are and can do as a channel.
 pub const TECHNIQUE: Technique = Technique {

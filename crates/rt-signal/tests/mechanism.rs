@@ -2,10 +2,13 @@
 #![expect(unsafe_code, reason = "the two ends must be processes of one thread each, which fork(2) makes")]
 
 use std::io::{self, Read, Write};
-use std::{process, ptr};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use std::{iter, process, ptr, thread};
 
 use nix::errno::Errno;
-use rt_signal::rt_signal::{self as rt, BYTES, Inbox, Peer, Reader, WINDOW, Writer};
+use rt_signal::rt_signal::{self as rt, BATCH, Inbox, Peer};
+use rt_signal::stream::{BYTES, Reader, WINDOW, Writer};
 
 /// Runs `body` in a child process, in which the signals are blocked.
 ///
@@ -17,6 +20,9 @@ fn child(body: impl FnOnce() -> io::Result<()>) -> i32 {
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0, "fork: {}", io::Error::last_os_error());
     if pid == 0 {
+        // One that waits for ever fails, too.
+        // SAFETY: the call touches no memory.
+        unsafe { libc::alarm(20) };
         let code = i32::from(body().is_err());
         // SAFETY: ends the child at once, without the test harness's own clean-up.
         unsafe { libc::_exit(code) };
@@ -64,7 +70,7 @@ fn a_thousand_are_seen_in_order_and_of_the_standard_signal_one() {
         while seen.len() < 1000 {
             let before = seen.len();
             seen.extend(inbox.take()?);
-            ensure(seen.len() - before == 64.min(1000 - before))?;
+            ensure(seen.len() - before == BATCH.min(1000 - before))?;
         }
         ensure(seen.into_iter().eq((0..1000).map(|n| (process::id().cast_signed(), n))))
     });
@@ -85,23 +91,69 @@ fn a_thousand_are_seen_in_order_and_of_the_standard_signal_one() {
     assert_eq!((exit_status(one), exit_status(other)), (0, 0));
 }
 
+/// Sets how many signals may be queued for this user where this process is to get them.
+fn limit(signals: u64) -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` has room for the answer.
+    Errno::result(unsafe { libc::getrlimit(libc::RLIMIT_SIGPENDING, &mut limit) })?;
+    limit.rlim_cur = signals.min(limit.rlim_max);
+    // SAFETY: `limit` is initialised.
+    Errno::result(unsafe { libc::setrlimit(libc::RLIMIT_SIGPENDING, &limit) })?;
+    Ok(())
+}
+
 #[test]
-fn a_full_queue_says_so_and_takes_more_when_something_is_taken() {
+fn an_answer_that_finds_no_room_comes_later() {
+    let receiver = child(|| {
+        let mut arrived = vec![0; 2 * WINDOW * BYTES];
+        Reader::new(|pid| Peer::open(pid).map(Some))?.read_exact(&mut arrived)
+    });
+    let sender = child(move || {
+        let mut writer = Writer::new(Peer::open(receiver)?)?;
+        limit(0)?;
+        writer.write_all(&[1; WINDOW * BYTES])?;
+        // Time enough for the reader to take it all and to be refused.
+        thread::sleep(Duration::from_millis(100));
+        limit(u64::MAX)?;
+        writer.write_all(&[2; WINDOW * BYTES])?;
+        writer.flush()
+    });
+    assert_eq!((exit_status(sender), exit_status(receiver)), (0, 0));
+}
+
+#[test]
+fn a_full_queue_says_so_unless_there_is_something_to_wait_for() {
     let status = child(|| {
-        let limit = libc::rlimit { rlim_cur: 100, rlim_max: 100 };
-        // SAFETY: `limit` is initialised.
-        Errno::result(unsafe { libc::setrlimit(libc::RLIMIT_SIGPENDING, &limit) })?;
-        let own = Peer::open(process::id().cast_signed())?;
-        // What other processes of this user have queued counts too.
-        let room = (0..).take_while(|_| own.queue(0).is_ok()).take(101).count();
-        ensure(room <= 100 && own.queue(0) == Err(Errno::EAGAIN))?;
-        if room > 0 {
-            Inbox::new()?.take()?.count();
-            own.queue(0)?;
-        }
-        Ok(())
+        let own = || Peer::open(process::id().cast_signed());
+        limit(0)?;
+        ensure(own()?.queue(0) == Err(Errno::EAGAIN))?;
+        let error = Writer::new(own()?)?.write(b"x").err();
+        ensure(error.is_some_and(|error| error.to_string().contains("RLIMIT_SIGPENDING")))?;
+        limit(u64::MAX)?;
+        Ok(own()?.queue(0)?)
     });
     assert_eq!(exit_status(status), 0);
+}
+
+/// Does kill(2) queue five realtime signals?
+#[test]
+fn without_room_a_signal_of_kill_is_a_mere_bit() {
+    let five = |room: u64| {
+        child(move || {
+            limit(room)?;
+            let own = process::id().cast_signed();
+            // SAFETY: the call takes two numbers.
+            let sent = (0..5).filter(|_| unsafe { libc::kill(own, libc::SIGRTMIN()) } == 0).count();
+            let mut set = *nix::sys::signal::SigSet::empty().as_ref();
+            // SAFETY: the set is an initialised one.
+            unsafe { libc::sigaddset(&mut set, libc::SIGRTMIN()) };
+            let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+            // SAFETY: the set and the time are initialised, and a null siginfo is not written to.
+            let seen = iter::repeat_with(|| unsafe { libc::sigtimedwait(&set, ptr::null_mut(), &now) });
+            ensure(sent == 5 && seen.take_while(|&signal| signal > 0).count() == if room > 0 { 5 } else { 1 })
+        })
+    };
+    assert_eq!((exit_status(five(u64::MAX)), exit_status(five(0))), (0, 0));
 }
 
 #[test]
@@ -129,5 +181,14 @@ fn a_writer_is_told_that_the_reader_has_ended() -> io::Result<()> {
     let result = Writer::new(peer)?.write(b"x");
     assert_eq!(result.map_err(|error| error.kind()), Err(io::ErrorKind::BrokenPipe));
     assert!(Peer::open(gone).is_err());
+    Ok(())
+}
+
+/// This test must not block the signal, for children inherit that.
+#[test]
+fn one_that_is_not_blocked_kills() -> io::Result<()> {
+    let script = "sleep 100 & kill -RTMIN $!; wait $!; echo $?";
+    let output = Command::new("bash").args(["-c", script]).stderr(Stdio::null()).output()?;
+    assert_eq!(output.stdout, b"162\n", "128 and 34");
     Ok(())
 }

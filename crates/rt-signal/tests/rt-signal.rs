@@ -8,7 +8,8 @@ use std::{fs, thread};
 use common::Link;
 use harness::{NO_ARGS, Pair, Process, Role, Signal, Trial, ensure};
 use libtest_mimic::{Arguments, Completion, Failed};
-use rt_signal::rt_signal::{self as rt, Peer, WINDOW, Writer};
+use rt_signal::rt_signal::{self as rt, Peer};
+use rt_signal::stream::{WINDOW, Writer};
 
 const SENDER: &str = env!("CARGO_BIN_EXE_rt-signal-sender");
 const RECEIVER: &str = env!("CARGO_BIN_EXE_rt-signal-receiver");
@@ -106,6 +107,9 @@ fn window(trial: &Trial) -> Result {
     let receiver = trial.receiver(NO_ARGS)?;
     receiver.stop()?;
     let sender = trial.launch(Role::Sender).args(["--count", "1000", "--size", "4"]).timeout(0.5).spawn()?;
+    wait_until(&receiver, "status", is_pending)?;
+    // An answer that makes room, but not from the receiver.
+    Peer::open(sender.pid())?.queue(WINDOW / 2)?;
     sender.wait()?.expect(4)?;
     receiver.signal(Signal::CONT)?;
     receiver.wait()?.expect(3)?;

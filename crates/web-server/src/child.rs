@@ -35,13 +35,13 @@ pub fn serve(mut connection: Connection, signals: &SignalFd, context: &Context, 
         // An error can only be EINTR.
         let count = poll(&mut fds, until(Some(connection.deadline())));
         let signalled = fds[1].any().unwrap_or(false);
-        if count == Ok(0) && !connection.expire(account) {
+        if count == Ok(0) && !connection.expire(context, account) {
             return;
         }
-        if signalled {
-            // Stop: what is open is finished. Be replaced: and the client, who may just be sending its next request,
-            // is told with the next answer that it is the last.
-            stop |= signals::next(signals) == Some(Signal::SIGTERM);
+        if signalled && let Some(signal @ (Signal::SIGTERM | Signal::SIGHUP)) = signals::next(signals) {
+            // Before SIGTERM ends it, what is open is finished. Before SIGHUP does, one more request is answered: the
+            // client may just be sending it, and learns from the answer that it was the last.
+            stop |= signal == Signal::SIGTERM;
             connection.finish();
             busy = State::Finishing;
         }

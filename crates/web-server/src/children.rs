@@ -66,15 +66,17 @@ impl Children {
     pub fn spawn(&mut self, generation: u32, keep: &[RawFd], body: impl FnOnce(&Account)) -> nix::Result<()> {
         let slot = self.free.pop().ok_or(Errno::EAGAIN)?;
         let account = self.board.claim(slot);
+        // Before the child can look.
+        self.board.totals.started.fetch_add(1, Ordering::Relaxed);
         // SAFETY: there is one thread only, so the child has a complete copy of everything, locks too.
         match unsafe { fork() } {
             Ok(ForkResult::Parent { child: pid }) => {
-                self.board.totals.started.fetch_add(1, Ordering::Relaxed);
                 self.alive.push(Child { pid, slot, generation, started: Instant::now() });
                 Ok(())
             }
             Ok(ForkResult::Child) => live(self.parent, keep, &account, body),
             Err(error) => {
+                self.board.totals.started.fetch_sub(1, Ordering::Relaxed);
                 self.free(slot);
                 Err(error)
             }
@@ -153,6 +155,11 @@ fn keep_only(keep: &[RawFd]) -> nix::Result<()> {
         next = next.max(fd + 1);
     }
     close_range(next, i32::MAX)
+}
+
+/// Closes a descriptor that the parent has opened and this child does not need any more.
+pub(crate) fn close(fd: RawFd) -> nix::Result<()> {
+    close_range(fd, fd)
 }
 
 /// Closes the descriptors from `first` to `last`, whether they are open or not.

@@ -21,7 +21,7 @@ use nix::sys::socket::{MsgFlags, send};
 
 use crate::answer::answer;
 use crate::reply::{Body, Reply, Status};
-use crate::request::{self, LIMIT, Method, Parsed, Request};
+use crate::request::{self, LIMIT, Method, Parsed};
 use crate::scoreboard::Account;
 use crate::server::{Context, say};
 
@@ -138,10 +138,10 @@ impl Connection {
     }
 
     /// The deadline has passed. Is there still something to be said?
-    pub fn expire(&mut self, account: &Account) -> bool {
+    pub fn expire(&mut self, context: &Context, account: &Account) -> bool {
         let unfinished = self.phase == Phase::Reading && !self.is_idle();
         if unfinished {
-            self.refuse(Status::RequestTimeout, account);
+            self.refuse(Status::RequestTimeout, context, account);
         }
         unfinished
     }
@@ -158,7 +158,7 @@ impl Connection {
                     self.keep = request.keep_alive && !self.last;
                     self.linger = request.keep_alive || request.body > 0 || request.chunked;
                     self.skip = request.body;
-                    self.log = context.verbose.then(|| log_line(&request, &self.stream));
+                    self.log = context.verbose.then(|| log_line(request.verb, request.target, &self.stream));
                     let connection = match (self.keep, request.minor) {
                         (false, _) => Some("close"),
                         (true, 0) => Some("keep-alive"),
@@ -170,7 +170,7 @@ impl Connection {
                     return Ok(None);
                 }
                 Parsed::Refused(status) => {
-                    self.refuse(status, account);
+                    self.refuse(status, context, account);
                     return Ok(None);
                 }
             }
@@ -203,7 +203,8 @@ impl Connection {
         Ok(None)
     }
 
-    fn refuse(&mut self, status: Status, account: &Account) {
+    fn refuse(&mut self, status: Status, context: &Context, account: &Account) {
+        self.log = context.verbose.then(|| log_line("?", "?", &self.stream));
         (self.keep, self.linger, self.start, self.end) = (false, true, 0, 0);
         self.begin(Reply::plain(status), Some("close"), false, account);
     }
@@ -285,8 +286,8 @@ impl AsFd for Connection {
     }
 }
 
-fn log_line(request: &Request, stream: &TcpStream) -> String {
+fn log_line(verb: &str, target: &str, stream: &TcpStream) -> String {
     let peer = stream.peer_addr().map_or_else(|_| "?".to_owned(), |peer: SocketAddr| peer.to_string());
     // Escaped: a target must not be able to write lines of its own, nor to speak to the terminal.
-    format!("{peer} {} {}", request.verb, request.target.escape_debug())
+    format!("{peer} {verb} {}", target.escape_debug())
 }

@@ -46,7 +46,7 @@ impl Root {
     /// # Errors
     /// `ENOENT`, `ENOTDIR`, `EACCES`; `ENOSYS` on a kernel before 5.6.
     pub fn open(path: &Path) -> io::Result<Root> {
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let root = Root(open(path, flags, Mode::empty())?);
         root.open_beneath(Path::new("."))?;
         Ok(root)

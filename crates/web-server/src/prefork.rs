@@ -93,6 +93,11 @@ impl Pool {
             if Instant::now() < self.not_before {
                 return true;
             }
+            // So many old ones are still at it that there is no slot for a fresh one.
+            if self.server.children.is_full() {
+                self.not_before = Instant::now() + PAUSE;
+                return true;
+            }
             let forked = self.fork();
             if let Err(error) = forked {
                 if !self.failing {

@@ -24,7 +24,7 @@ use serde::Serialize;
 use crate::child::until;
 use crate::children::{Children, close_range};
 use crate::files::Root;
-use crate::reply::{Reply, Status};
+use crate::reply::{Body, Reply, Status};
 use crate::scoreboard::Scoreboard;
 use crate::status::Snapshot;
 use crate::{fork, prefork, signals};
@@ -121,9 +121,7 @@ impl Server {
             return Err(Error::Unsupported("openat2(2) and close_range(2) are of Linux 5.9".to_owned()));
         }
         let root = root.doing(format!("open {}", options.root.display()))?;
-        let listener = bind(options.address)
-            .doing(format!("listen at {}", options.address))
-            .map_err(|error| error.with_hint("another program may be listening there; --port 0 takes a free port"))?;
+        let listener = bind(options.address).doing(format!("listen at {}", options.address)).map_err(explain)?;
         let slots = match options.mode {
             Mode::Fork => options.max_children,
             // Fresh workers start before the old ones end, and these may take their time.
@@ -229,6 +227,9 @@ pub(crate) fn refuse(mut stream: TcpStream, context: &Context) {
     let reply = Reply::plain(Status::ServiceUnavailable);
     let mut answer = Vec::new();
     reply.write_head(Some("close"), &mut answer);
+    if let Body::Text(text) = &reply.body {
+        answer.extend_from_slice(text.as_bytes());
+    }
     // A new connection has room for so little.
     let _ = stream.write_all(&answer);
     let _ = stream.shutdown(Shutdown::Write);
@@ -241,6 +242,15 @@ fn room_for_connections() -> io::Result<usize> {
     let wanted = hard.min(4096).max(soft);
     setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)?;
     Ok((wanted.saturating_sub(64) / 2).clamp(8, 1024) as usize)
+}
+
+fn explain(error: Error) -> Error {
+    match &error {
+        Error::System { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
+            error.with_hint("another program listens there; --port 0 takes a free port")
+        }
+        _ => error,
+    }
 }
 
 fn is_unknown_call(error: &io::Error) -> bool {

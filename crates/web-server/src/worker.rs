@@ -7,6 +7,7 @@
 //! Manual pages: epoll(7), epoll_ctl(2), accept(2), eventfd(2).
 
 use std::collections::HashMap;
+use std::mem;
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
@@ -17,10 +18,14 @@ use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::write;
 
+use crate::children::close;
 use crate::connection::{Connection, Next};
 use crate::scoreboard::{Account, State};
 use crate::server::{Context, accept, refuse};
 use crate::signals;
+
+/// Connections that a worker still takes when it is to end.
+const LAST: usize = 16;
 
 /// What a worker has from its parent.
 #[derive(Clone, Copy)]
@@ -47,6 +52,8 @@ struct Worker<'a> {
     finishing: bool,
     /// Nor is a further request waited for.
     stopping: bool,
+    /// The listening socket is left alone until the next tick.
+    paused: bool,
 }
 
 /// Serves until it is to end and nothing is open any more.
@@ -56,10 +63,11 @@ struct Worker<'a> {
 pub fn serve(inherited: Inherited) -> nix::Result<()> {
     // An epoll of its own: one inherited from the parent would tell of the parent's signals.
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-    let Inherited { listener, signals, ready, .. } = inherited;
+    let Inherited { signals, ready, .. } = inherited;
     epoll.add(signals, event(signals.as_raw_fd(), EpollFlags::EPOLLIN))?;
-    epoll.add(listener, event(listener.as_raw_fd(), EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE))?;
-    let mut worker = Worker { inherited, epoll, connections: HashMap::new(), finishing: false, stopping: false };
+    let mut worker =
+        Worker { inherited, epoll, connections: HashMap::new(), finishing: false, stopping: false, paused: false };
+    worker.listen()?;
     worker.note(State::Waiting);
     // From here on nothing is lost that comes. The parent, who waits in poll(2), adds these up.
     write(ready, &1_u64.to_ne_bytes())?;
@@ -75,7 +83,7 @@ impl Worker<'_> {
         while !(self.finishing && self.connections.is_empty()) {
             self.note(State::Waiting);
             let timeout = match EpollTimeout::try_from(tick) {
-                Ok(tick) if !self.connections.is_empty() => tick,
+                Ok(tick) if self.paused || !self.connections.is_empty() => tick,
                 _ => EpollTimeout::NONE,
             };
             let count = match self.epoll.wait(&mut events, timeout) {
@@ -95,10 +103,19 @@ impl Worker<'_> {
             }
             if Instant::now() >= next_tick {
                 self.expire()?;
+                if mem::take(&mut self.paused) && !self.finishing {
+                    self.listen()?;
+                }
                 next_tick = Instant::now() + tick;
             }
         }
         Ok(())
+    }
+
+    fn listen(&self) -> nix::Result<()> {
+        let listener = self.inherited.listener;
+        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
+        self.epoll.add(listener, event(listener.as_raw_fd(), flags))
     }
 
     fn note(&self, state: State) {
@@ -115,8 +132,14 @@ impl Worker<'_> {
         let stream = match accept(listener, context) {
             Ok(stream) => stream,
             Err(Errno::EAGAIN) => return Ok(false),
-            // Out of descriptors: who keeps silent gives theirs.
-            Err(_) => return Ok(self.drop_idle()),
+            // Out of descriptors: who keeps silent gives theirs. With nobody to take one from, the listening socket would
+            // be ready again and again, and the worker would spin.
+            Err(_) if self.drop_idle() => return Ok(true),
+            Err(_) => {
+                self.paused = true;
+                self.epoll.delete(listener)?;
+                return Ok(false);
+            }
         };
         if self.connections.len() >= room && !self.drop_idle() {
             refuse(stream, context);
@@ -124,6 +147,7 @@ impl Worker<'_> {
         }
         let fd = stream.as_raw_fd();
         let mut connection = Connection::new(stream, context);
+        self.inherited.account.state(State::Answering, self.connections.len() + 1);
         // Its first bytes are there already, as a rule (TCP_DEFER_ACCEPT).
         let next = connection.advance(context, self.inherited.account);
         if next != Next::Close {
@@ -163,8 +187,16 @@ impl Worker<'_> {
         self.stopping |= signal == Some(Signal::SIGTERM);
         if !self.finishing {
             // The kernel may have woken this worker, and no other, for a connection that is still in the queue.
-            while self.accept()? {}
-            self.epoll.delete(self.inherited.listener)?;
+            for _ in 0..LAST {
+                if !self.accept()? {
+                    break;
+                }
+            }
+            if !mem::take(&mut self.paused) {
+                self.epoll.delete(self.inherited.listener)?;
+            }
+            // As long as one process has it open, the kernel lets people in.
+            close(self.inherited.listener.as_raw_fd())?;
             self.finishing = true;
         }
         for fd in self.descriptors(|_| true) {
@@ -179,7 +211,10 @@ impl Worker<'_> {
     fn expire(&mut self) -> nix::Result<()> {
         let now = Instant::now();
         for fd in self.descriptors(|connection| connection.deadline() <= now) {
-            let more = self.connections.get_mut(&fd).is_some_and(|(late, _)| late.expire(self.inherited.account));
+            let more = self
+                .connections
+                .get_mut(&fd)
+                .is_some_and(|(late, _)| late.expire(self.inherited.context, self.inherited.account));
             if more {
                 self.advance(fd)?;
             } else {
