@@ -30,10 +30,10 @@ readme: ## Put today's table of techniques into README.md
 	@scripts/techniques.sh --write
 
 bench: cargo ## Latency, throughput and cost of every technique, in about 90 seconds; A="--help" for more
-	@cargo run --release --locked --quiet -p ipc-bench -- $$A
+	@cargo run --release --locked --quiet -p ipc-bench -- --report report $$A
 
 bench-full: cargo ## The same with every figure, both placements, spinning too, and time for the rare: half an hour
-	@cargo run --release --locked --quiet -p ipc-bench -- --time 1800 --place apart,together --wait block,spin --details $$A
+	@cargo run --release --locked --quiet -p ipc-bench -- --time 1800 --place apart,together --wait block,spin --details --report report $$A
 
 kill-campaign: ## Kill programs at random moments, N=1000 times
 	@scripts/kill-campaign.sh --count "$${N:-1000}"

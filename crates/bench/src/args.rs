@@ -60,6 +60,14 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
 
+    /// Write a page with plots to DIR/index.html
+    #[arg(long, value_name = "DIR")]
+    pub report: Option<PathBuf>,
+
+    /// Measure nothing: show the results in FILE, which --json wrote
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["techniques", "json"])]
+    pub from: Option<PathBuf>,
+
     /// Compare with the results in FILE, which --json wrote
     #[arg(long, value_name = "FILE")]
     pub compare: Option<PathBuf>,

@@ -6,13 +6,13 @@
 //!                  │      ├ its bare twin (twins/)
 //!                  │      └ a peer (peers)
 //!                  └▶ hardware
-//!                results ─▶ table, files, compare
+//!                results ─▶ table, files, compare, report
 //! ```
 #![expect(clippy::print_stderr, reason = "what went wrong goes to standard error")]
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -31,6 +31,7 @@ mod message;
 mod peers;
 mod plan;
 mod processes;
+mod report;
 mod results;
 mod run;
 mod source;
@@ -55,8 +56,12 @@ fn main() -> ExitCode {
         print(&catalog::TECHNIQUES.iter().map(|technique| format!("{}\n", technique.name)).collect::<String>());
         return ExitCode::SUCCESS;
     }
-    let (text, code) = match old(&args).and_then(|old| Ok((old, bench(&args)?))) {
-        Ok((old, results)) => return report(&args, old.as_ref(), &results),
+    let measured = || match &args.from {
+        Some(path) => read(path),
+        None => bench(&args),
+    };
+    let (text, code) = match old(&args).and_then(|old| Ok((old, measured()?))) {
+        Ok((old, results)) => return tell(&args, old.as_ref(), &results),
         Err(Stop::Usage(text)) => (format!("{text}; see --help"), 2),
         Err(Stop::System(text)) => (text, 1),
         Err(Stop::Signal(signal)) => (format!("ended by {signal}"), 128 + signal as u8),
@@ -67,8 +72,11 @@ fn main() -> ExitCode {
 
 /// The results to compare with, before anything is measured: a mistake in a name should not cost a minute.
 fn old(args: &Args) -> Result<Option<Results>, Stop> {
-    let read = |path: &PathBuf| files::read_json(path).map_err(|error| format!("read {}: {error}", path.display()));
-    args.compare.as_ref().map(read).transpose().map_err(Stop::System)
+    args.compare.as_deref().map(read).transpose()
+}
+
+fn read(path: &Path) -> Result<Results, Stop> {
+    files::read_json(path).map_err(|error| Stop::System(format!("read {}: {error}", path.display())))
 }
 
 fn bench(args: &Args) -> Result<Results, Stop> {
@@ -103,7 +111,7 @@ fn print(text: &str) {
 }
 
 /// Prints and writes what was found.
-fn report(args: &Args, old: Option<&Results>, results: &Results) -> ExitCode {
+fn tell(args: &Args, old: Option<&Results>, results: &Results) -> ExitCode {
     let details = args.details || args.techniques.len() == 1;
     let mut text = table::text(results, details);
     let any = |is: fn(&Status) -> bool| results.rows.iter().any(|row| is(&row.status));
@@ -127,6 +135,13 @@ fn report(args: &Args, old: Option<&Results>, results: &Results) -> ExitCode {
     }
     if let Some(path) = &args.csv {
         write(path, files::write_csv(results, path));
+    }
+    if let Some(dir) = &args.report {
+        let written = report::write(results, dir);
+        if let Ok(path) = &written {
+            eprintln!("ipc-bench: the report is in {}", path.display());
+        }
+        write(dir, written.map(drop));
     }
     ExitCode::from(code)
 }

@@ -121,10 +121,13 @@ catalog! {
     posix_sem: strangers,
     sysv_sem: strangers,
     robust_mutex: strangers,
+    socketpair: family,
     tcp: strangers,
+    udp: strangers,
     unix_stream: strangers,
     unix_dgram: strangers,
     unix_seqpacket: strangers,
+    eventfd: family,
     process_vm: strangers,
 }
 

@@ -14,7 +14,7 @@ use sysv_mq::{MAX_MESSAGE, Message, Queue};
 
 /// A message's type where nobody asks for another.
 const MESSAGE: c_long = 1;
-/// Above the type of every message. (It is not the highest that fits into a long where that has 64 bits.)
+/// Above the type of every message: the highest that fits into a long of 32 bits too.
 const END: c_long = i32::MAX as c_long;
 /// What the receiver asks for: the lowest type that there is, and of equal types the oldest message.
 const LOWEST_FIRST: c_long = -END;

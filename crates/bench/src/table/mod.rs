@@ -45,7 +45,7 @@ fn head(results: &Results) -> String {
 }
 
 /// Rows of one measure, place and wait, if there is anything in them.
-fn groups(results: &Results) -> Vec<Vec<&Row>> {
+pub fn groups(results: &Results) -> Vec<Vec<&Row>> {
     let mut groups: Vec<Vec<&Row>> = Vec::new();
     for row in &results.rows {
         let same = |group: &&mut Vec<&Row>| {
@@ -98,11 +98,11 @@ fn dim(cell: Cell) -> Cell {
 }
 
 /// How many times its twin's time a row takes: the median of the rounds' ratios.
-fn against_twin(results: &Results, row: &Row) -> Option<Spread> {
+pub fn against_twin(results: &Results, row: &Row) -> Option<Spread> {
     Spread::of_ratios(&row.figures(), &results.twin(row)?.figures())
 }
 
-fn against_bound(results: &Results, row: &Row) -> Option<f64> {
+pub fn against_bound(results: &Results, row: &Row) -> Option<f64> {
     Some(Spread::of(&row.figures())?.median / results.bound(row)?)
 }
 
@@ -119,15 +119,7 @@ fn ratio(spread: Option<Spread>) -> Cell {
 fn hardware(results: &Results) -> String {
     let mut table = table();
     for row in &results.hardware {
-        let what = match row.what {
-            Limit::CacheLine => "a cache line to another core and back",
-            Limit::Futex => "a sleeping process on another core woken, and this one by it",
-            Limit::CopyCache => "a copy within the cache",
-            Limit::CopyMemory => "a copy from memory to memory",
-            Limit::SystemCall => "a system call that does nothing",
-            Limit::Clock => "reading the clock (part of each round trip)",
-            Limit::Verify => "making a message and checking it (part of each figure)",
-        };
+        let what = limit_words(row.what);
         let size = row.size.map(bytes).unwrap_or_default();
         let mut line = vec![Cell::new(what), right(size)];
         match (Spread::of(&row.nanos), &row.reason) {
@@ -145,8 +137,21 @@ fn hardware(results: &Results) -> String {
     format!("\nTHE MACHINE\n{}", print(&table))
 }
 
+/// What a figure of the machine is about.
+pub fn limit_words(what: Limit) -> &'static str {
+    match what {
+        Limit::CacheLine => "a cache line to another core and back",
+        Limit::Futex => "a sleeping process on another core woken, and this one by it",
+        Limit::CopyCache => "a copy within the cache",
+        Limit::CopyMemory => "a copy from memory to memory",
+        Limit::SystemCall => "a system call that does nothing",
+        Limit::Clock => "reading the clock (part of each round trip)",
+        Limit::Verify => "making a message and checking it (part of each figure)",
+    }
+}
+
 /// Every row that was not measured, and why, and what is special about others; what is alike, together.
-fn unmeasured(results: &Results) -> String {
+pub fn unmeasured(results: &Results) -> String {
     let mut told = Told::default();
     for row in &results.rows {
         let Row { source, measure, place, wait, .. } = row;
