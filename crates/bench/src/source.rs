@@ -122,7 +122,7 @@ impl catalog::Job for Measure<'_> {
         channel: impl Fn(&Ends) -> Result<(ToSend, ToReceive)>,
     ) -> Self::Output {
         let used = RefCell::new(Vec::new());
-        let measured = worker::measure(Job { traits: traits(technique), ..self.job }, || {
+        let private = || {
             let number = self.maker.number.replace(self.maker.number.get() + 1);
             let mut ends = Ends::private(technique, self.maker.dir, number);
             if self.wait == Wait::Spin {
@@ -133,13 +133,38 @@ impl catalog::Job for Measure<'_> {
             let made = channel(&ends);
             used.borrow_mut().push(ends);
             made
-        });
+        };
+        let job = Job { traits: traits(technique), ..self.job };
+        let measured = self.measure(job, Answers::of(technique.name), private);
         if measured.is_err() && technique.endpoint != Endpoint::Inherited {
             for ends in used.take() {
                 tidy(|| channel(&ends).map(|(_, to_receive)| to_receive));
             }
         }
         measured
+    }
+}
+
+impl Measure<'_> {
+    /// Measures with channels of one kind, and with a pipe for the answers where it must be.
+    fn measure<S: Sender, R: Receiver, ToSend: FnOnce() -> Result<S>, ToReceive: FnOnce() -> Result<R>>(
+        &self,
+        job: Job,
+        answers: Answers,
+        channel: impl Fn() -> Result<(ToSend, ToReceive)>,
+    ) -> Result<Round, Failure> {
+        let undo = RefCell::default();
+        match answers {
+            Answers::Alike | Answers::InTurn => worker::measure(job, &channel, &channel),
+            Answers::ByPipe => worker::measure(job, &channel, || {
+                let (sender, receiver) = twins::stream::pipe(&self.setup(&undo))?;
+                Ok((move || Ok(sender), move || Ok(receiver)))
+            }),
+        }
+    }
+
+    fn setup<'a>(&'a self, undo: &'a RefCell<Vec<Box<dyn FnOnce()>>>) -> Setup<'a> {
+        Setup { size: self.job.form.size(), wait: self.wait, dir: self.maker.dir, undo }
     }
 }
 
@@ -154,12 +179,48 @@ fn tidy<R: Receiver, ToReceive: FnOnce() -> Result<R>>(channel: impl Fn() -> Res
 }
 
 fn traits(technique: &Technique) -> Traits {
-    Traits { may_lose: technique.delivery == Delivery::BestEffort, says_end: true, takes_turns: takes_turns(technique) }
+    Traits {
+        may_lose: technique.delivery == Delivery::BestEffort,
+        says_end: true,
+        takes_turns: Answers::of(technique.name) == Answers::InTurn,
+    }
 }
 
-/// Standard signals merge, so two channels of them between the same two processes are in each other's way.
-pub fn takes_turns(technique: &Technique) -> bool {
-    technique.name == "signal"
+/// How the answers of a round trip come back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answers {
+    /// Through another channel of the same kind.
+    Alike,
+    /// So too, but standard signals merge, so two channels of them between the same two processes are in each
+    /// other's way.
+    InTurn,
+    /// Through a pipe: all realtime signals to a process come to the same place, so that of two channels one would
+    /// take what is meant for the other.
+    ByPipe,
+}
+
+impl Answers {
+    fn of(name: &str) -> Answers {
+        match name {
+            "signal" => Answers::InTurn,
+            "rt-signal" => Answers::ByPipe,
+            _ => Answers::Alike,
+        }
+    }
+}
+
+/// What is special about a row.
+pub fn note(source: &Source, measure: results::Measure) -> Option<&'static str> {
+    if source.kind != Kind::Technique || measure != results::Measure::RoundTrip {
+        return None;
+    }
+    match Answers::of(&source.name) {
+        Answers::Alike => None,
+        Answers::InTurn => {
+            Some("each end sends only after the other end's send has returned, for the signals would merge")
+        }
+        Answers::ByPipe => Some("the answers come through a pipe, for two channels would take each other's signals"),
+    }
 }
 
 impl Work for Measure<'_> {
@@ -170,20 +231,13 @@ impl Work for Measure<'_> {
         channel: impl Fn(&Setup<'_>) -> Result<(ToSend, ToReceive)>,
     ) -> Self::Output {
         let undo = RefCell::default();
-        let setup = Setup { size: self.job.form.size(), wait: self.wait, dir: self.maker.dir, undo: &undo };
         let traits = self.technique.map(|technique| Traits { says_end: false, ..traits(technique) });
         let job = Job { traits: traits.unwrap_or_default(), ..self.job };
-        let measured = worker::measure(job, || channel(&setup));
+        let answers = self.technique.map_or(Answers::Alike, |technique| Answers::of(technique.name));
+        let measured = self.measure(job, answers, || channel(&self.setup(&undo)));
         for undo in undo.take() {
             undo();
         }
         measured
     }
-}
-
-/// What is special about a row.
-pub fn note(source: &Source, measure: results::Measure) -> Option<&'static str> {
-    let special = technique(&source.name).is_some_and(takes_turns);
-    (special && source.kind == Kind::Technique && measure == results::Measure::RoundTrip)
-        .then_some("an end sends only after the other end's send has returned: standard signals merge")
 }

@@ -62,32 +62,40 @@ pub struct Traits {
 
 type Word<T> = Result<T, Status>;
 
-/// Makes one channel, or two for a round trip, and measures between two processes. `channel` returns what makes a
-/// sender and what makes a receiver.
+/// Makes a channel with `there`, for a round trip another with `back`, and measures between two processes. Each returns
+/// what makes a sender and what makes a receiver.
 ///
 /// # Errors
 /// What went wrong in either process, or a signal to end the run.
-pub fn measure<S: Sender, R: Receiver, ToSend, ToReceive>(
+pub fn measure<S, R, ToSend, ToReceive, Back, ToAnswer, Hearer, ToHear>(
     job: Job,
-    mut channel: impl FnMut() -> common::Result<(ToSend, ToReceive)>,
+    there: impl FnOnce() -> common::Result<(ToSend, ToReceive)>,
+    back: impl FnOnce() -> common::Result<(ToAnswer, ToHear)>,
 ) -> Result<Round, Failure>
 where
+    S: Sender,
+    R: Receiver,
     ToSend: FnOnce() -> common::Result<S>,
     ToReceive: FnOnce() -> common::Result<R>,
+    Back: Sender,
+    Hearer: Receiver,
+    ToAnswer: FnOnce() -> common::Result<Back>,
+    ToHear: FnOnce() -> common::Result<Hearer>,
 {
     let cores = processes::cores(job.place)?;
-    let mut channel = || channel().map_err(|error| Failure::Row(status(error)));
-    let (to_send, to_receive) = channel()?;
+    let (to_send, to_receive) = there().map_err(|error| Failure::Row(status(error)))?;
     match job.measure {
         Measure::Throughput => {
             let send = move || give(job, to_send);
             let (given, taken) = processes::run(cores, job.limit, send, move || take(job, to_receive))?;
             let Taken { first, messages, nanos, cost } = taken;
             let lost = (given.count - 1 - first).saturating_sub(messages);
+            // What comes out of a buffer in a burst was not sent in one: with losses the sender's time counts too.
+            let nanos = if job.traits.may_lose { nanos.max(given.nanos) } else { nanos };
             Ok(Round { messages, lost, nanos, trips: None, ends: [given.cost, cost] })
         }
         Measure::RoundTrip => {
-            let (to_answer, to_hear) = channel()?;
+            let (to_answer, to_hear) = back().map_err(|error| Failure::Row(status(error)))?;
             let (mine, theirs) = Turns::pair(job.traits.takes_turns).map_err(Failure::failed)?;
             let ask = move || ask(job, to_send, to_hear, mine);
             let answer = move || answer(job, to_receive, to_answer, theirs);
@@ -103,6 +111,7 @@ where
 struct Given {
     /// Messages that it has sent, from number 0 on.
     count: u64,
+    nanos: u64,
     cost: Cost,
 }
 
@@ -128,9 +137,10 @@ fn give<S: Sender>(job: Job, to_send: impl FnOnce() -> common::Result<S>) -> Wor
             break;
         }
     }
+    let elapsed = start.elapsed();
     let cost = Usage::now().since(&before, memory);
     sender.finish().map_err(status)?;
-    Ok(Given { count: number, cost })
+    Ok(Given { count: number, nanos: nanos(elapsed), cost })
 }
 
 /// What the receiver of one way tells.

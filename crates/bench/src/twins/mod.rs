@@ -10,6 +10,7 @@ use crate::source::{Setup, Work};
 mod datagram;
 mod follow;
 pub mod futex;
+mod memfd;
 mod monitor;
 mod process_vm;
 mod queue;
@@ -17,7 +18,7 @@ mod ring;
 mod semaphore;
 mod signal;
 mod slot;
-mod stream;
+pub mod stream;
 
 macro_rules! twins {
     ($($name:literal: $channel:path;)+) => {
@@ -44,7 +45,7 @@ twins! {
     "sysv-mq": queue::sysv_mq;
     "shm": ring::shm;
     "sysv-shm": ring::shm;
-    "memfd": ring::shm;
+    "memfd": memfd::memfd;
     "fifo": stream::fifo;
     "pipe": stream::pipe;
     "signal": signal::standard;

@@ -1,70 +1,57 @@
-//! process_vm_writev(2): the writer copies straight into the reader's buffer. Two eventfds say whose turn it is.
-#![expect(
-    unsafe_code,
-    reason = "the kernel writes into memory of this process that no reference may lead to meanwhile"
-)]
+//! process_vm_readv(2): the reader copies straight out of the writer's buffer. A socket tells where it is, and when it
+//! has been read.
+#![expect(unsafe_code, reason = "prctl(2) of PR_SET_PTRACER has no wrapper")]
 
-use std::io::{self, IoSlice};
-use std::rc::Rc;
-use std::slice;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use common::{Context, Receiver, Result, Sender};
-use nix::sys::uio::{RemoteIoVec, process_vm_writev};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
+use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
 
-use super::semaphore::{EventFds, eventfds};
-use super::slot::{Counters, Which};
-use crate::control::Shared;
 use crate::source::Setup;
 
-/// What both ends know.
-struct Meeting {
-    /// Says who the reader is: nobody knows before the fork(2).
-    memory: Shared,
-    /// `free`: the reader waits for its buffer to be filled. `full`: it is.
-    counters: EventFds,
-    /// The reader's buffer. A forked process has it at the same address. It is never given back: the processes that
-    /// use it end soon.
-    buffer: *mut u8,
-    size: usize,
+/// The end that is read.
+pub struct Writer {
+    socket: OwnedFd,
+    granted: bool,
 }
 
-/// The writing end.
-pub struct Writer(Rc<Meeting>);
-
-/// The reading end.
+/// The end that reads.
 pub struct Reader {
-    meeting: Rc<Meeting>,
-    known: bool,
+    socket: OwnedFd,
+    buffer: Vec<u8>,
 }
 
-/// Two eventfds and a buffer.
+/// The writer's pid, and the address of its buffer.
+const OFFER: usize = 2 * size_of::<u64>();
+
+/// Connected sockets.
 pub fn process_vm(setup: &Setup<'_>) -> Result<(Writer, Reader)> {
-    let memory = Shared::new(size_of::<AtomicI32>()).doing("mmap")?;
-    let counters = eventfds(setup.wait, 0)?;
-    let buffer = Box::leak(vec![0; setup.size].into_boxed_slice()).as_mut_ptr();
-    let meeting = Rc::new(Meeting { memory, counters, buffer, size: setup.size });
-    Ok((Writer(Rc::clone(&meeting)), Reader { meeting, known: false }))
-}
-
-impl Meeting {
-    fn reader(&self) -> &AtomicI32 {
-        // SAFETY: the mapping is large enough, aligned, zeroed, and lives as long as `self`.
-        unsafe { &*self.memory.as_ptr().cast() }
-    }
+    let pair = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC);
+    let (to, from) = pair.doing("socketpair")?;
+    Ok((Writer { socket: to, granted: false }, Reader { socket: from, buffer: vec![0; setup.size] }))
 }
 
 impl Sender for Writer {
     fn send(&mut self, message: &[u8]) -> Result<()> {
-        let Meeting { counters, buffer, size, .. } = &*self.0;
-        assert_eq!(message.len(), *size, "the buffer has one size");
-        counters.take(Which::Free).doing("read")?;
-        let reader = Pid::from_raw(self.0.reader().load(Ordering::Acquire));
-        let there = RemoteIoVec { base: *buffer as usize, len: message.len() };
-        match process_vm_writev(reader, &[IoSlice::new(message)], &[there]).doing("process_vm_writev")? {
-            len if len == message.len() => counters.add(Which::Full).doing("write"),
-            _ => Err(io::Error::from(io::ErrorKind::WriteZero)).doing("process_vm_writev"),
+        if !self.granted {
+            // Where Yama guards ptrace(2), a process reads its descendants only, unless they agree.
+            // SAFETY: the call takes integers; where there is no Yama it fails, and nothing is needed.
+            unsafe { libc::prctl(libc::PR_SET_PTRACER, libc::PR_SET_PTRACER_ANY) };
+            self.granted = true;
+        }
+        let mut offer = [0; OFFER];
+        let (pid, address) = offer.split_at_mut(OFFER / 2);
+        pid.copy_from_slice(&u64::from(std::process::id()).to_le_bytes());
+        address.copy_from_slice(&(message.as_ptr().expose_provenance() as u64).to_le_bytes());
+        let fd = self.socket.as_raw_fd();
+        send(fd, &offer, MsgFlags::MSG_NOSIGNAL).doing("send")?;
+        // Until then the buffer is the reader's.
+        match recv(fd, &mut [0], MsgFlags::empty()).doing("recv")? {
+            1 => Ok(()),
+            _ => Err(io::Error::from(io::ErrorKind::BrokenPipe)).doing("recv"),
         }
     }
 
@@ -75,17 +62,19 @@ impl Sender for Writer {
 
 impl Receiver for Reader {
     fn recv(&mut self) -> Result<Option<&[u8]>> {
-        let meeting = &*self.meeting;
-        if !self.known {
-            // Where Yama guards ptrace(2), a process writes into its descendants only, unless they agree.
-            // SAFETY: the call takes integers; where there is no Yama it fails, and nothing is needed.
-            unsafe { libc::prctl(libc::PR_SET_PTRACER, libc::PR_SET_PTRACER_ANY) };
-            meeting.reader().store(Pid::this().as_raw(), Ordering::Release);
-            self.known = true;
+        let (fd, mut offer) = (self.socket.as_raw_fd(), [0; OFFER]);
+        if recv(fd, &mut offer, MsgFlags::empty()).doing("recv")? != OFFER {
+            return Ok(None);
         }
-        meeting.counters.add(Which::Free).doing("write")?;
-        meeting.counters.take(Which::Full).doing("read")?;
-        // SAFETY: the buffer has `size` initialised bytes, and the writer leaves it alone until the next call.
-        Ok(Some(unsafe { slice::from_raw_parts(meeting.buffer, meeting.size) }))
+        let (pid, address) = offer.split_at(OFFER / 2);
+        let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte));
+        let there = RemoteIoVec { base: number(address) as usize, len: self.buffer.len() };
+        let writer = Pid::from_raw(number(pid) as i32);
+        let len = process_vm_readv(writer, &mut [IoSliceMut::new(&mut self.buffer)], &[there]);
+        if len.doing("process_vm_readv")? != self.buffer.len() {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof)).doing("process_vm_readv");
+        }
+        send(fd, &[1], MsgFlags::MSG_NOSIGNAL).doing("send")?;
+        Ok(Some(&self.buffer))
     }
 }

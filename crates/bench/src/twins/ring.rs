@@ -55,8 +55,8 @@ pub struct Reader {
     buffer: Vec<u8>,
 }
 
-/// A ring of slots in memory without a name: how it is found makes no difference to its messages, and POSIX, System V
-/// and memfd have the same kind of pages.
+/// A ring of slots in memory without a name: how it is found makes no difference to its messages, and POSIX's and System
+/// V's have the same kind of pages.
 pub fn shm(setup: &Setup<'_>) -> Result<(Writer, Reader)> {
     ring(setup, Shared::new)
 }
