@@ -1,9 +1,9 @@
 # The verbs that a person types. `make` lists them; each is a script in scripts/ with a --help of its own.
 
-export T TO N
+export A T TO N
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint copy clean-ipc readme kill-campaign cargo
+.PHONY: help demo test test-all lint copy clean-ipc readme kill-campaign bench bench-full cargo
 
 help: ## List these verbs
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -28,6 +28,12 @@ clean-ipc: ## Remove what killed runs left in the kernel and the file system
 
 readme: ## Put today's table of techniques into README.md
 	@scripts/techniques.sh --write
+
+bench: cargo ## Latency, throughput and cost of every technique, in about 90 seconds; A="--help" for more
+	@cargo run --release --locked --quiet -p ipc-bench -- $$A
+
+bench-full: cargo ## The same with every figure, both placements, spinning too, and time for the rare: half an hour
+	@cargo run --release --locked --quiet -p ipc-bench -- --time 1800 --place apart,together --wait block,spin --details $$A
 
 kill-campaign: ## Kill programs at random moments, N=1000 times
 	@scripts/kill-campaign.sh --count "$${N:-1000}"

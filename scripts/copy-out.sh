@@ -9,6 +9,7 @@
 #   src/bin/receiver.rs   a small program for each end, which uses the mechanism and nothing else
 #   src/bin/sender.rs       (crates/NAME/examples)
 #   tests/mechanism.rs    a test that passes
+#   NAME2/                a crate of this workspace that the mechanism uses, such as crates/ring, as a package inside
 #   Cargo.toml            the dependencies that these files use, and no others
 #   README.md, LICENSE-*  the lesson and the licences
 #
@@ -53,14 +54,15 @@ plain() {
         -e "s/$name-plain-//g" "$crate/examples/$name-plain-$1.rs"
 }
 
-# is_used CRATE: does a copied file name it, and not in a comment only?
+# is_used CRATE DIR: does a copied file in DIR name it, and not in a comment only?
 is_used() {
-    sed 's|^ *//.*||' "$dir"/src/*.rs "$dir"/src/bin/*.rs "$dir"/tests/*.rs | grep -w -e "${1//-/_}" >/dev/null
+    find "$2" -name '*.rs' -exec sed 's|^ *//.*||' {} + | grep -w -e "${1//-/_}" >/dev/null
 }
 
-# The crate's own manifest, less what belongs to the workspace or is not used by what was copied.
+# manifest CRATE DIR: the manifest of crates/CRATE, less what belongs to the workspace or is not used by what was
+# copied to DIR. A crate of this workspace is found in the copy.
 manifest() {
-    local line section='' keep=1 dependency
+    local crate=$root/crates/$1 dir=$2 line section='' keep=1 dependency
     while IFS= read -r line; do
         if [[ $line == \[* ]]; then
             section=$line
@@ -69,21 +71,22 @@ manifest() {
                 '['*dependencies.*']')
                     dependency=${section##*dependencies.}
                     keep=0
-                    ! is_used "${dependency%]}" || keep=1
+                    ! is_used "${dependency%]}" "$dir" || keep=1
                     ;;
                 *) keep=0 ;;
             esac
         elif [[ $section == '['*dependencies']' && $line =~ ^([A-Za-z0-9_-]+)[[:space:]]*[.=] ]]; then
             keep=0
-            if is_used "${BASH_REMATCH[1]}" && [[ $line != *path\ =* ]]; then
+            if is_used "${BASH_REMATCH[1]}" "$dir" && [[ $line != *'"../common"'* ]]; then
                 keep=1
+                line=${line//\"..\//\"}
             fi
         elif [[ -z $line && $section == '['*dependencies']' ]]; then
             keep=1
         fi
         if ((keep)); then
             [[ $line != *workspace\ =* ]] ||
-                die 1 "crates/$name/Cargo.toml: \"$line\" leans on the workspace; write the value out"
+                die 1 "$crate/Cargo.toml: \"$line\" leans on the workspace; write the value out"
             printf '%s\n' "$line"
         fi
     done <"$crate/Cargo.toml" | awk '
@@ -93,7 +96,16 @@ manifest() {
         header { if (any++) print ""; print header; header = "" }
         { print }
     '
-    printf '\n# The root of its own workspace, even inside the tree of another one.\n[workspace]\n'
+}
+
+# Crates of this workspace that the copied mechanism uses.
+shared_crates() {
+    local dependency
+    sed -n 's|^\([a-z0-9_-]*\) = { path = "\.\./\1" }$|\1|p' "$crate/Cargo.toml" | while read -r dependency; do
+        if [[ $dependency != common ]] && is_used "$dependency" "$dir"; then
+            printf '%s\n' "$dependency"
+        fi
+    done
 }
 
 readme() {
@@ -101,6 +113,7 @@ readme() {
 # $name, a copy that stands alone
 
 * \`src/${name//-/_}.rs\` is the mechanism: read it first.
+$(shared_crates | sed "s|.*|* \`&/src\` is what it shares with other mechanisms: read it next.|")
 * \`src/bin/receiver.rs\` and \`src/bin/sender.rs\` use it; the first lines of the receiver say how to run them.
 * \`cargo test\` runs \`tests/mechanism.rs\`.
 
@@ -129,7 +142,13 @@ cp -- "$crate/tests/mechanism.rs" "$dir/tests/"
         printf 'pub mod %s;\n' "${file%.rs}"
     done
 } >"$dir/src/lib.rs"
-manifest >"$dir/Cargo.toml"
+manifest "$name" "$dir" >"$dir/Cargo.toml"
+printf '\n# The root of its own workspace, even inside the tree of another one.\n[workspace]\n' >>"$dir/Cargo.toml"
+for shared in $(shared_crates); do
+    mkdir -- "$dir/$shared"
+    cp -r -- "$root/crates/$shared/src" "$dir/$shared/"
+    manifest "$shared" "$dir/$shared" >"$dir/$shared/Cargo.toml"
+done
 # The versions that were tested; cargo drops what is not needed.
 cp -- "$root/Cargo.lock" "$root"/LICENSE-* "$dir/"
 readme >"$dir/README.md"

@@ -67,8 +67,8 @@ look_at_processes() {
             lock_owners[$guarded]=$pid
         done
     done
-    # NAME.TECHNIQUE.lock guards a name of the kernel's.
-    for file in /dev/shm/"$prefix"*.lock; do
+    # NAME.TECHNIQUE.lock guards a name or a key of the kernel's.
+    for file in /dev/shm/"$prefix"*.lock /dev/shm/0x1bc?????.*.lock; do
         is_own "$file" || continue
         pid=${locked[$(stat -c %i -- "$file")]-}
         guarded=${file##*/}
@@ -151,7 +151,7 @@ search() {
     for entry in /tmp/"$prefix"run-*; do
         ! is_own "$entry" || found folder "$entry"
     done
-    for entry in /dev/shm/"$prefix"*; do
+    for entry in /dev/shm/"$prefix"* /dev/shm/0x1bc?????.*.lock; do
         ! is_own "$entry" || found "shared memory" "$entry"
     done
     for entry in /dev/shm/sem."$prefix"*; do
@@ -213,7 +213,11 @@ take_over_all() {
                     take_over "$name"
                 fi
                 ;;
-            key) ! is_left 0x || take_over "$name" ;;
+            key)
+                if is_left 0x || is_left /dev/shm/0x; then
+                    take_over "$name"
+                fi
+                ;;
         esac
     done
 }

@@ -166,6 +166,9 @@ queues() {
 # Processes that must not outlive the script.
 started=()
 work=
+# Where the pairs of this run meet, unless it is in $work: names begin with the one, the other is a key.
+run_name=/ipc-lab-$EUID-run-$$-
+run_key=$(printf '0x%x' $((0x1bc10000 | ($$ & 0xffff))))
 
 # make_work_dir: a private folder in $work, which is the programs' runtime folder too. It goes away with
 # the script, however that ends. It lies in /tmp because the path of a socket is short (108 bytes).
@@ -198,16 +201,13 @@ end_run() {
 # endpoint would remove. So let one come, and go.
 remove_work_dir() {
     local lock name place
-    for lock in "$work"/ipc-lab/*.*.lock; do
-        lock=${lock##*/}
-        name=${lock%%.*}
-        place=${lock#*.}
+    for lock in "/dev/shm/${run_name#/}"*.*.lock "/dev/shm/$run_key".*.lock; do
+        [[ -O $lock ]] || continue
+        place=${lock##*/}
         place=${place%.lock}
-        case $(describe "$name" endpoint) in
-            name) place=/$place ;;
-            key) ;;
-            *) continue ;;
-        esac
+        name=${place##*.}
+        place=${place%.*}
+        [[ $place == 0x* ]] || place=/$place
         timeout 5 "$programs/$name-receiver" --endpoint "$place" --timeout 0.1 --quiet </dev/null >/dev/null 2>&1 || true
     done
     rm -rf -- "$work"
@@ -228,8 +228,8 @@ reap() {
 # A path needs none, because the runtime folder is this run's own.
 endpoint_option() {
     case $(describe "$1" endpoint) in
-        name) endpoint=(--endpoint "/ipc-lab-$EUID-run-$$-$1") ;;
-        key) endpoint=(--endpoint "$(printf '0x%x' $((0x1bc10000 | ($$ & 0xffff))))") ;;
+        name) endpoint=(--endpoint "$run_name$1") ;;
+        key) endpoint=(--endpoint "$run_key") ;;
         address) endpoint=(--endpoint 127.0.0.1:0) ;;
         *) endpoint=() ;;
     esac

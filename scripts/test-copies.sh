@@ -29,11 +29,11 @@ make_work_dir
 export CARGO_TARGET_DIR=$root/target/copies
 unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
 
-# commands END: the command lines in the header of that end's program, with names and a port of this run's own.
+# commands END: the command lines in the header of that end's program, with names, a key and a port of this run's own.
 commands() {
     sed -n -e 's|^//! *\(terminal [0-9]\)\{0,1\} *\(.*cargo run --bin .*\)$|\2|p' "src/bin/$1.rs" |
         sed -e 's| *#.*||' -e 's|cargo run|cargo run --quiet|' \
-            -e "s|/tmp/|$work/|g" -e "s| /my| /ipc-lab-$EUID-run-$$-my|g" \
+            -e "s|/tmp/|$work/|g" -e "s| /my| ${run_name}my|g" -e "s| 0x[0-9a-f]*| $run_key|g" \
             -e "s|127.0.0.1:[0-9]*|127.0.0.1:$((20000 + $$ % 10000))|g"
 }
 

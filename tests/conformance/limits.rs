@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::DoesNotApply;
 use harness::{EndpointKind, NO_ARGS, Pair, Process, Result, Role, Trial, ensure};
 
 /// The length in front of a message that nobody has room for: one below the mark of the end.
@@ -15,9 +16,11 @@ const HOSTILE: [u8; 4] = 0xffff_fffe_u32.to_be_bytes();
 /// A refusal does not read, allocate or wait.
 const PROMPTLY: Duration = Duration::from_secs(2);
 
+const OWN_TESTS: &str = "no raw bytes can be put there; the crate's own tests do";
+
 fn raw_bytes(pair: &Pair) -> Result<(), &'static str> {
     let reachable = matches!(pair.can.endpoint, EndpointKind::Path | EndpointKind::Address | EndpointKind::Inherited);
-    (pair.can.byte_stream && reachable).then_some(()).ok_or("no raw bytes can be put there; the crate's own tests do")
+    (pair.can.byte_stream && reachable).then_some(()).ok_or(OWN_TESTS)
 }
 
 /// A length that comes from outside is checked before anything is made of it.
@@ -42,6 +45,10 @@ fn refuses(receiver: &Process) -> Result {
 /// Puts the hostile length there, by whatever the endpoint turns out to be.
 fn put(endpoint: &str, kind: EndpointKind) -> Result<Box<dyn Write>> {
     let path = Path::new(endpoint);
+    // A file that is not empty is an image of memory and not a stream to write into.
+    if kind != EndpointKind::Address && fs::metadata(path)?.is_file() && fs::metadata(path)?.len() > 0 {
+        return Err(DoesNotApply(OWN_TESTS).into());
+    }
     let mut stream: Box<dyn Write> = if kind == EndpointKind::Address {
         Box::new(TcpStream::connect(endpoint)?)
     } else if fs::metadata(path)?.file_type().is_socket() {

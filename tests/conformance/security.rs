@@ -1,9 +1,10 @@
 //! Nobody else gets in: modes, other users' objects, symbolic links.
+#![expect(unsafe_code, reason = "another user's System V objects are made by calls without a safe wrapper")]
 
 use std::fs::{self, File, FileType, Permissions};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixListener;
-use std::thread;
+use std::{io, thread};
 
 use harness::{EndpointKind, NO_ARGS, Object, Pair, Process, Result, Role, Signal, Trial, ensure};
 use nix::mqueue::{MQ_OFlag, mq_close, mq_open};
@@ -16,7 +17,8 @@ use crate::{always, ends};
 const NOBODY: u32 = 65534;
 
 fn named(pair: &Pair) -> Result<(), &'static str> {
-    let named = matches!(pair.can.endpoint, EndpointKind::Path | EndpointKind::Pid | EndpointKind::Name);
+    use EndpointKind::{Key, Name, Path, Pid};
+    let named = matches!(pair.can.endpoint, Path | Pid | Name | Key);
     named.then_some(()).ok_or("the endpoint is no object with an owner")
 }
 
@@ -33,7 +35,7 @@ fn objects_of(trial: &Trial) -> Result<Vec<Made>> {
     let receiver = trial.receiver(NO_ARGS)?;
     let kind = |object: &Object| match object {
         Object::File(path) => fs::symlink_metadata(path).ok().map(|meta| meta.file_type()),
-        Object::Queue(_) => None,
+        Object::Queue(_) | Object::SystemV(..) => None,
     };
     let made: Vec<Made> = trial.objects().into_iter().map(|object| (object.clone(), kind(&object))).collect();
     receiver.signal(Signal::TERM)?;
@@ -126,6 +128,7 @@ fn plant(object: &Object, kind: Option<FileType>) -> Result {
             Ok(fs::set_permissions(path, Permissions::from_mode(0o666))?)
         }
         Object::Queue(name) => plant_queue(name.clone()),
+        Object::SystemV(kind, key) => plant_system_v(kind, *key),
     }
 }
 
@@ -139,6 +142,28 @@ fn plant_queue(name: String) -> Result {
         let queue = mq_open(name.as_str(), flags, everybody, Some(&attributes))?;
         nix::sys::stat::fchmod(&queue, everybody)?;
         mq_close(queue)
+    };
+    Ok(thread::spawn(make).join().map_err(|_| "a thread panicked")??)
+}
+
+/// A System V object belongs to the effective user of the thread that makes it.
+fn plant_system_v(kind: &'static str, key: i32) -> Result {
+    let flags = libc::IPC_CREAT | libc::IPC_EXCL | 0o666;
+    let make = move || {
+        // Not seteuid(3): for glibc that means all threads.
+        // SAFETY: the call takes three numbers, and this thread does nothing that needs to be root afterwards.
+        if unsafe { libc::syscall(libc::SYS_setresuid, -1, NOBODY, -1) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let id = match kind {
+            // SAFETY: the three calls take numbers and touch no memory.
+            "msg" => unsafe { libc::msgget(key, flags) },
+            // SAFETY: as above.
+            "sem" => unsafe { libc::semget(key, 1, flags) },
+            // SAFETY: as above.
+            _ => unsafe { libc::shmget(key, 4096, flags) },
+        };
+        if id < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     };
     Ok(thread::spawn(make).join().map_err(|_| "a thread panicked")??)
 }

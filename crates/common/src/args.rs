@@ -1,9 +1,14 @@
 //! The command line, the same for every program.
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -21,6 +26,15 @@ pub struct Extra {
     pub role: Role,
     /// One line for `--help`.
     pub help: &'static str,
+}
+
+impl Extra {
+    /// `--spin`, for techniques that can wait without sleeping.
+    pub const SPIN: [Extra; 2] = {
+        let help = "Never sleep while waiting, but look again and again; it takes a core for each end";
+        let sender = Extra { name: "spin", value: None, role: Role::Sender, help };
+        [sender, Extra { role: Role::Receiver, ..sender }]
+    };
 }
 
 /// What the command line said, for one end of one technique.
@@ -53,6 +67,17 @@ pub struct Args {
     /// Receiver: print figures at the end.
     pub stats: bool,
     extras: Vec<(&'static str, String)>,
+    pub(crate) death: Death,
+}
+
+/// What returns when a wait has become hopeless; see [`Args::end_waits_after`].
+#[derive(Clone, Default)]
+pub(crate) struct Death(pub(crate) Option<Arc<dyn Fn() -> io::Result<()> + Send + Sync>>);
+
+impl fmt::Debug for Death {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Death(..)" } else { "Death" })
+    }
 }
 
 /// What to do besides running: print a text and end well.
@@ -79,6 +104,7 @@ impl Args {
             output: None,
             stats: false,
             extras: Vec::new(),
+            death: Death::default(),
         }
     }
 
@@ -103,9 +129,34 @@ impl Args {
         endpoint::addresses(self)
     }
 
+    /// The key that an endpoint of the form `0xKEY` stands for (ftok(3) makes such numbers too).
+    ///
+    /// # Errors
+    /// [`Error::Usage`] as for [`endpoint`](Self::endpoint).
+    pub fn key(&self) -> Result<i32> {
+        endpoint::key(self)
+    }
+
     /// The value of one of the technique's own options; an empty text for a flag that was given.
     pub fn extra(&self, name: &str) -> Option<&str> {
         self.extras.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The numbers, separated by commas, that one of the technique's own options lists; `None` where it was not given.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for anything that is not a number in `range`.
+    pub fn numbers<T>(&self, name: &str, range: RangeInclusive<T>) -> Result<Option<Vec<T>>>
+    where
+        T: FromStr + PartialOrd + Display,
+    {
+        let Some(list) = self.extra(name) else { return Ok(None) };
+        let parse = |text: &str| text.trim().parse().ok().filter(|number| range.contains(number));
+        let numbers: Option<_> = list.split(',').map(parse).collect();
+        let (low, high) = (range.start(), range.end());
+        numbers
+            .map(Some)
+            .ok_or_else(|| Error::Usage(format!("--{name} {list}: numbers from {low} to {high} are needed")))
     }
 
     /// Says something to the person at the terminal, unless `--quiet`.
@@ -113,6 +164,23 @@ impl Args {
         if !self.quiet {
             crate::program::complain(&self.program(), text);
         }
+    }
+
+    /// Was `--spin` given, to a technique that has it?
+    pub fn spins(&self) -> bool {
+        self.extra("spin").is_some()
+    }
+
+    /// Sets one of the technique's own options, as the command line would; an empty text for a flag.
+    pub fn set_extra(&mut self, name: &'static str, value: impl Into<String>) {
+        self.extras.push((name, value.into()));
+    }
+
+    /// For a program that knows its peer before the two have met, because it has forked it: `death` returns when the
+    /// peer is gone, and ends every wait of this end, as the death of a peer does that has come. It runs in a thread
+    /// of its own.
+    pub fn end_waits_after(&mut self, death: impl Fn() -> io::Result<()> + Send + Sync + 'static) {
+        self.death = Death(Some(Arc::new(death)));
     }
 
     pub(crate) fn parse(
@@ -124,13 +192,16 @@ impl Args {
             Ok(matches) if matches.get_flag("describe") => Ok(Parsed::Print(technique.to_string())),
             Ok(matches) => Ok(Parsed::Run(Box::new(read(technique, role, &matches)))),
             Err(answer) if !answer.use_stderr() => Ok(Parsed::Print(answer.to_string())),
-            Err(error) => {
-                let text = error.to_string();
-                let line = text.lines().next().unwrap_or_default();
-                Err(Error::Usage(line.trim_start_matches("error: ").to_owned()))
-            }
+            Err(error) => Err(usage(&error)),
         }
     }
+}
+
+/// What clap says in several lines, in one.
+pub(crate) fn usage(error: &clap::Error) -> Error {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    Error::Usage(line.trim_start_matches("error: ").to_owned())
 }
 
 /// Does this end take the options of `role`? In a family the sender starts the receiver and passes them on.
@@ -185,7 +256,12 @@ fn command(technique: &'static Technique, role: Role) -> Command {
             .arg(value("output", "PATH", "Write the payload to a new file", value_parser!(PathBuf)))
             .arg(flag("stats", "Print messages, bytes, time, delays and CPU time at the end"));
     }
-    for extra in technique.options.iter().filter(|extra| takes(technique, role, extra.role)) {
+    let options = technique.options;
+    for (at, extra) in options.iter().enumerate().filter(|(_, extra)| takes(technique, role, extra.role)) {
+        // A family's sender takes an option of both ends once.
+        if options[..at].iter().any(|other| other.name == extra.name && takes(technique, role, other.role)) {
+            continue;
+        }
         command = command.arg(match extra.value {
             Some(name) => value(extra.name, name, extra.help, value_parser!(String)),
             None => flag(extra.name, extra.help),
@@ -220,6 +296,7 @@ fn read(technique: &'static Technique, role: Role, matches: &ArgMatches) -> Args
         output: get(matches, "output"),
         stats: has("stats"),
         extras: extras.collect(),
+        death: Death::default(),
     }
 }
 
@@ -239,7 +316,7 @@ fn endpoint_help(technique: &Technique) -> String {
     match technique.endpoint {
         Endpoint::Path => "Path of the meeting point [default: in this user's runtime folder]",
         Endpoint::Name => "Name of the meeting point, with one slash in front [default: this user's own]",
-        Endpoint::Key => "System V key [default: this user's own]",
+        Endpoint::Key => "System V key, as 0x and hexadecimal digits [default: this user's own]",
         Endpoint::Pid => "Pid file of the receiver [default: in this user's runtime folder]",
         Endpoint::Address => "ADDRESS:PORT; port 0 takes a free one [default: this user's port on 127.0.0.1]",
         Endpoint::Inherited => {

@@ -24,7 +24,10 @@ pub(crate) fn of(args: &Args) -> Result<String> {
             Endpoint::Name => format!("/ipc-lab-{uid}-{name}"),
             // Below the ephemeral ports, one for each user.
             Endpoint::Address => format!("127.0.0.1:{}", 20_000 + uid.as_raw() % 10_000),
-            Endpoint::Key => format!("{:#x}", 0x1bc0_0000 | (uid.as_raw() & 0xffff)),
+            // A name would have room for everything; a key has 32 bits for the lecture's chapter and the user.
+            Endpoint::Key => {
+                format!("{:#x}", 0x1bc0_0000 | (args.technique.chapter as u32 + 1) << 16 | (uid.as_raw() & 0xffff))
+            }
             Endpoint::Inherited => String::new(),
         });
     };
@@ -41,11 +44,11 @@ pub(crate) fn of(args: &Args) -> Result<String> {
                 return refuse("the path of a file is needed");
             }
         }
-        Endpoint::Key => {
-            if text.strip_prefix("0x").and_then(|hex| u32::from_str_radix(hex, 16).ok()).is_none_or(|key| key == 0) {
-                return refuse("a key is 0x and up to eight hexadecimal digits, not 0");
-            }
-        }
+        Endpoint::Key => match parse_key(&text) {
+            // One spelling for each key, because the lock file's name is made of it.
+            Some(key) => return Ok(format!("{key:#x}")),
+            None => return refuse("a key is 0x and up to eight hexadecimal digits, not 0"),
+        },
         Endpoint::Inherited => {
             if text != "-" {
                 return refuse("only - is possible");
@@ -71,6 +74,18 @@ pub(crate) fn of(args: &Args) -> Result<String> {
     Ok(text)
 }
 
+/// What an endpoint that is a System V key stands for, as the type key_t.
+pub(crate) fn key(args: &Args) -> Result<i32> {
+    let text = of(args)?;
+    let key = parse_key(&text).ok_or_else(|| Error::Usage(format!("--endpoint {text:?}: not a key")))?;
+    Ok(key.cast_signed())
+}
+
+/// 0 is no key of anybody's: it is IPC_PRIVATE.
+fn parse_key(text: &str) -> Option<u32> {
+    u32::from_str_radix(text.strip_prefix("0x")?, 16).ok().filter(|&key| key != 0)
+}
+
 /// What an endpoint that is an address stands for; a host's name may stand for several.
 pub(crate) fn addresses(args: &Args) -> Result<Vec<SocketAddr>> {
     let text = of(args)?;
@@ -89,9 +104,9 @@ pub(crate) fn addresses(args: &Args) -> Result<Vec<SocketAddr>> {
     }
 }
 
-/// The file that the two ends lock (see `rendezvous.rs`): beside a path, in /dev/shm for a name of the kernel's.
-/// Such a name means the same thing in every terminal of a user's, whatever XDG_RUNTIME_DIR is there, and so
-/// must its lock.
+/// The file that the two ends lock (see `rendezvous.rs`): beside a path, in /dev/shm for a name or key of the
+/// kernel's. Such a name means the same thing in every terminal of a user's, whatever XDG_RUNTIME_DIR is there, and
+/// so must its lock.
 pub(crate) fn lock_file(args: &Args) -> Result<PathBuf> {
     let endpoint = of(args)?;
     Ok(match args.technique.endpoint {
@@ -137,5 +152,20 @@ pub(crate) fn make_runtime_dir() -> Result<()> {
 pub(crate) fn remove_runtime_dir_if_empty() {
     if let Ok(dir) = runtime_dir() {
         let _ = fs::remove_dir(dir); // ENOTEMPTY: another pair is at work.
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_key;
+
+    #[test]
+    fn a_key_is_hexadecimal_and_not_0() {
+        assert_eq!(parse_key("0xCafe"), Some(0xcafe));
+        assert_eq!(parse_key("0x0000cafe"), Some(0xcafe));
+        assert_eq!(parse_key("0xffffffff"), Some(u32::MAX));
+        for bad in ["", "0", "0x", "0x0", "51966", "cafe", "0xcafé", "0x100000000", "-1"] {
+            assert_eq!(parse_key(bad), None, "{bad:?}");
+        }
     }
 }

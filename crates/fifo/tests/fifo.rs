@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Arc, Barrier};
 use std::{env, process, thread};
 
 use assert_cmd::assert::OutputAssertExt;
@@ -83,10 +84,13 @@ fn a_writer_without_a_reader_is_told_so() -> io::Result<()> {
 fn whole_blocks(test: &str, size: usize) -> io::Result<(usize, usize)> {
     const WRITES: usize = 2000;
     let own = Own::new(test)?;
+    // Neither may have finished before the other has come: the reader would take that for the end.
+    let both_are_there = Arc::new(Barrier::new(2));
     let writer = |byte: u8| {
-        let path = own.0.clone();
+        let (path, both_are_there) = (own.0.clone(), Arc::clone(&both_are_there));
         thread::spawn(move || {
             let mut file = fifo::open_writer(&path)?;
+            both_are_there.wait();
             (0..WRITES).try_for_each(|_| file.write_all(&vec![byte; size]))
         })
     };

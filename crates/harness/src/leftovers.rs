@@ -11,6 +11,7 @@ use nix::sys::stat::{Mode, fstat};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use crate::run::children;
+use crate::system_v;
 use crate::trial::all_files;
 
 /// An object of the kernel that has a name.
@@ -20,6 +21,8 @@ pub enum Object {
     File(PathBuf),
     /// A POSIX message queue; its file system need not be mounted.
     Queue(String),
+    /// A System V object, by its kind (`msg`, `sem` or `shm`) and its key.
+    SystemV(&'static str, i32),
 }
 
 impl Object {
@@ -36,15 +39,17 @@ impl Object {
                 let _ = mq_close(queue);
                 mode
             }
+            Object::SystemV(kind, key) => system_v::with_key(kind, *key).map(|object| object.mode),
         }
     }
 
     /// Removes it.
     pub fn remove(&self) {
-        let _ = match self {
-            Object::File(path) => fs::remove_file(path).map_err(drop),
-            Object::Queue(name) => mq_unlink(name.as_str()).map_err(drop),
-        };
+        match self {
+            Object::File(path) => drop(fs::remove_file(path)),
+            Object::Queue(name) => drop(mq_unlink(name.as_str())),
+            Object::SystemV(kind, key) => system_v::with_key(kind, *key).iter().for_each(system_v::remove),
+        }
     }
 }
 
@@ -53,6 +58,7 @@ impl fmt::Display for Object {
         match self {
             Object::File(path) => write!(f, "{}", path.display()),
             Object::Queue(name) => write!(f, "message queue {name}"),
+            Object::SystemV(kind, key) => write!(f, "System V {kind} {key:#x}"),
         }
     }
 }
@@ -62,7 +68,7 @@ pub(crate) fn prefix() -> String {
     format!("ipc-lab-test-{}-", std::process::id())
 }
 
-/// Everything whose name carries the id.
+/// Everything whose name carries the id, or that is found by the endpoint.
 pub(crate) fn objects(id: &str, meeting_dir: &Path, endpoint: Option<&str>) -> Vec<Object> {
     let mut files = Vec::new();
     all_files(meeting_dir, &mut files);
@@ -70,6 +76,11 @@ pub(crate) fn objects(id: &str, meeting_dir: &Path, endpoint: Option<&str>) -> V
     let mut objects: Vec<Object> = files.into_iter().map(Object::File).collect();
     if let Some(name) = endpoint.filter(|name| is_queue(name)) {
         objects.push(Object::Queue(name.to_owned()));
+    }
+    if let Some(key) = endpoint.and_then(system_v::parse_key) {
+        let listed = system_v::all().into_iter().filter(|object| object.key == key);
+        objects.extend(listed.map(|object| Object::SystemV(object.kind, key)));
+        objects.extend(system_v::locks(|other| other == key).into_iter().map(Object::File));
     }
     objects
 }
@@ -101,40 +112,21 @@ pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Kind, key and number of every System V object, as ipcs(1) lists them.
-fn all_system_v() -> Vec<(String, String)> {
-    let of = |kind: &str| {
-        let table = fs::read_to_string(format!("/proc/sysvipc/{kind}")).unwrap_or_default();
-        let words = table.lines().skip(1).filter_map(|line| {
-            let mut words = line.split_whitespace();
-            Some((words.next()?.to_owned(), format!("System V {kind} {}", words.next()?)))
-        });
-        words.collect::<Vec<_>>()
-    };
-    ["msg", "sem", "shm"].into_iter().flat_map(of).collect()
-}
-
-/// The System V objects with this key.
-pub(crate) fn system_v(key: &str) -> Vec<String> {
-    let key = key.strip_prefix("0x").and_then(|hex| u32::from_str_radix(hex, 16).ok());
-    let key = key.map(|key| (key as i32).to_string());
-    let all = all_system_v().into_iter();
-    all.filter(|(other, _)| Some(other) == key.as_ref()).map(|(_, object)| object).collect()
-}
-
 /// What exists on this machine under no trial's name: System V objects, and objects at default endpoints.
 pub struct Census(Vec<String>);
 
 impl Census {
     /// Counts everything now.
     pub fn take() -> Census {
-        let mut all: Vec<String> = all_system_v().into_iter().map(|(_, object)| object).collect();
+        let listed = system_v::all().into_iter().filter(|object| !system_v::is_of_another_run(object.key));
+        let mut all: Vec<String> = listed.map(|object| format!("System V {} {}", object.kind, object.id)).collect();
         let by_default = |name: &str| name.contains("ipc-lab") && !name.contains("ipc-lab-test-");
         for folder in ["/dev/shm", "/dev/mqueue"] {
             let entries = fs::read_dir(folder).into_iter().flatten().flatten();
             let names = entries.map(|entry| entry.path().display().to_string());
             all.extend(names.filter(|name| by_default(name)));
         }
+        all.extend(system_v::locks(system_v::is_default).iter().map(|path| path.display().to_string()));
         Census(all)
     }
 
@@ -192,7 +184,8 @@ pub(crate) fn kill_processes(runtime_dir: &Path) {
 pub fn left_over_of_this_run() -> Vec<String> {
     // Orphans that ended were handed to us; nobody else will reap them.
     while let Ok(Some(_)) = waitpid(None, WaitOptions::NOHANG) {}
-    let mut left: Vec<String> = shared_memory(&prefix()).iter().map(|path| path.display().to_string()).collect();
+    let files = [shared_memory(&prefix()), system_v::locks(system_v::is_ours)].concat();
+    let mut left: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
     let folders = fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
     let ours = folders.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix()));
     left.extend(ours.map(|entry| entry.path().display().to_string()));

@@ -39,6 +39,8 @@ mod pairs;
 mod process;
 mod pulse;
 mod run;
+mod steps;
+mod system_v;
 mod trial;
 
 pub use capture::Stdout;
@@ -49,6 +51,7 @@ pub use pairs::{Capabilities, EndpointKind, Pair, Reach, pair, pairs};
 pub use process::{How, Outcome, Process, Role, Signal};
 pub use pulse::lost_since;
 pub use run::{Both, Ended, Run};
+pub use steps::kill_after;
 pub use trial::Trial;
 
 /// What went wrong, for a person to read.

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::capture::Capture;
 use crate::leftovers::{self, Object};
-use crate::{Both, EndpointKind, Launch, Pair, Process, Result, Role, ensure, pulse};
+use crate::{Both, EndpointKind, Launch, Pair, Process, Result, Role, ensure, pulse, system_v};
 
 /// How long a trial may take where nothing else is said.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -56,7 +56,7 @@ impl Trial {
         let endpoint = match pair.can.endpoint {
             EndpointKind::Path | EndpointKind::Pid => Some(dir.path().join("meet/point").display().to_string()),
             EndpointKind::Name => Some(format!("/{id}")),
-            EndpointKind::Key => Some(format!("{:#x}", (std::process::id() << 12 | number & 0xfff).max(1))),
+            EndpointKind::Key => Some(format!("{:#x}", system_v::key_of_trial(number))),
             EndpointKind::Address => Some(free_address()?),
             EndpointKind::Inherited => None,
         };
@@ -142,9 +142,6 @@ impl Trial {
             && let Err(error) = TcpListener::bind(address)
         {
             left.push(format!("{address}: {error}"));
-        }
-        if let Some(key) = self.endpoint().filter(|_| self.pair.can.endpoint == EndpointKind::Key) {
-            left.extend(leftovers::system_v(key));
         }
         ensure!(left.is_empty(), "left behind: {}", left.join(", "));
         let said = self.report();

@@ -2,7 +2,7 @@
 //! that the sender died, and `EPIPE` that the receiver did. The sender is the parent: it starts the receiver, and
 //! has not succeeded before the receiver has.
 
-use std::io::{IsTerminal, stdin, stdout};
+use std::io::{IsTerminal, PipeReader, stdin, stdout};
 
 use common::{
     Args, Carries, Chapter, Child, Context, Delivery, Endpoint, Error, FrameReader, FrameWriter, Link, MAX_FRAME,
@@ -16,7 +16,7 @@ pub const TECHNIQUE: Technique = Technique {
     name: "pipe",
     summary: "a pipe: a byte stream from a process to the child that it starts",
     chapter: Chapter::Pipe,
-    kernel_object: "a pipe buffer of 64 KiB, without a name",
+    kernel_object: "a pipe buffer of 256 KiB, without a name",
     carries: Carries::Bytes,
     reach: Reach::Family,
     delivery: Delivery::Reliable,
@@ -35,7 +35,7 @@ pub const TECHNIQUE: Technique = Technique {
 pub fn sender(args: &Args) -> Result<impl Sender> {
     let link = Link::bare(args)?;
     if args.endpoint.is_none() {
-        let (reader, writer) = pipe::create().doing("pipe")?;
+        let (writer, reader) = pair()?;
         let child = Some(Child::receiver(args, reader.into())?);
         return Ok(PipeSender { frames: FrameWriter::new(link, writer), child });
     }
@@ -47,6 +47,32 @@ pub fn sender(args: &Args) -> Result<impl Sender> {
     }
     let writer = pipe::Writer::from_stdout().doing("standard output")?;
     Ok(PipeSender { frames: FrameWriter::new(link, writer), child: None })
+}
+
+/// Makes the channel before a fork(2): the process that sends keeps the first half and drops the other, the one that
+/// receives does the opposite.
+///
+/// # Errors
+/// [`Error::System`] where too many descriptors are open.
+pub fn pair() -> Result<(pipe::Writer, PipeReader)> {
+    let (reader, writer) = pipe::create().doing("pipe")?;
+    Ok((writer, reader))
+}
+
+/// The end of the process that sends.
+///
+/// # Errors
+/// [`Error::System`] where a thread cannot be started.
+pub fn sender_of(args: &Args, half: pipe::Writer) -> Result<impl Sender> {
+    Ok(PipeSender { frames: FrameWriter::new(Link::bare(args)?, half), child: None })
+}
+
+/// The end of the process that receives.
+///
+/// # Errors
+/// As [`sender_of`].
+pub fn receiver_of(args: &Args, half: PipeReader) -> Result<impl Receiver> {
+    Ok(FrameReader::over(Link::bare(args)?, half))
 }
 
 struct PipeSender {

@@ -20,31 +20,26 @@ use std::fs::{self, File};
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::MetadataExt;
-use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::ptr::NonNull;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, posix_fallocate};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap, shm_open, shm_unlink};
 use nix::sys::stat::Mode;
 use nix::unistd::geteuid;
+pub use slots::MAX;
+use slots::{SLOT, Slots};
 
 /// Slots in the buffer: how far the producer can be ahead of the consumer.
 pub const SLOTS: usize = 8;
-/// Bytes in the longest record. A slot is a page, and its first four bytes are the record's length.
-pub const MAX: usize = SLOT - HEADER;
 
-const SLOT: usize = 4096;
-const HEADER: usize = size_of::<u32>();
 const SIZE: NonZeroUsize = NonZeroUsize::new(SLOTS * SLOT).unwrap();
-/// The length that says that no record will follow.
-const END: u32 = u32::MAX;
 
 /// One end of a bounded buffer.
 pub struct Buffer {
     free: Semaphore,
     full: Semaphore,
-    slots: NonNull<u8>,
+    memory: Memory,
     /// The slot whose turn it is. Each end counts for itself, so there is no index to share and to guard.
     next: usize,
 }
@@ -66,11 +61,11 @@ impl Buffer {
                     return Err(error.into());
                 }
             }
-            let slots = map(&memory)?;
+            let memory = Memory::map(&memory)?;
             let free = Semaphore::create(&free_name(name), SLOTS as u32)?;
             // Made last and opened first: whoever can open this one finds everything else complete.
             let full = Semaphore::create(&full_name(name), 0).inspect_err(|_| drop(unlink(&free_name(name))))?;
-            Ok(Buffer { free, full, slots, next: 0 })
+            Ok(Buffer { free, full, memory, next: 0 })
         };
         rest().inspect_err(|_| {
             let _ = shm_unlink(name);
@@ -92,7 +87,7 @@ impl Buffer {
         if memory.metadata()?.len() != SIZE.get() as u64 {
             return Err(Errno::EINVAL.into());
         }
-        Ok(Buffer { free, full, slots: map(&memory)?, next: 0 })
+        Ok(Buffer { free, full, memory: Memory::map(&memory)?, next: 0 })
     }
 
     /// Puts a record into the next slot; sleeps while none is free.
@@ -100,13 +95,10 @@ impl Buffer {
     /// # Errors
     /// `EINTR` after a signal, with nothing put; `EMSGSIZE` above [`MAX`].
     pub fn put(&mut self, record: &[u8]) -> io::Result<()> {
-        if record.len() > MAX {
-            return Err(Errno::EMSGSIZE.into());
-        }
+        slots::check(record)?;
         self.free.wait()?;
-        // SAFETY: the slot has room for MAX bytes behind its header, and nothing of ours lies in the mapping.
-        unsafe { ptr::copy_nonoverlapping(record.as_ptr(), self.payload(), record.len()) };
-        self.hand_over(record.len() as u32)
+        self.memory.slots().put(self.next, record);
+        self.hand_over()
     }
 
     /// Says that no record will follow.
@@ -115,13 +107,13 @@ impl Buffer {
     /// As [`put`](Self::put).
     pub fn put_end(&mut self) -> io::Result<()> {
         self.free.wait()?;
-        self.hand_over(END)
+        self.memory.slots().put_end(self.next);
+        self.hand_over()
     }
 
-    fn hand_over(&mut self, len: u32) -> io::Result<()> {
-        // Relaxed is enough: sem_post and sem_wait order what stands before the one and behind the other.
-        self.header().store(len, Ordering::Relaxed);
-        self.next = (self.next + 1) % SLOTS;
+    fn hand_over(&mut self) -> io::Result<()> {
+        self.next += 1;
+        // sem_post and sem_wait order memory too: what was stored before the one is seen behind the other.
         self.full.post()
     }
 
@@ -131,39 +123,11 @@ impl Buffer {
     /// `EINTR` after a signal, with nothing taken; `InvalidData` for a length that no record can have.
     pub fn take(&mut self, record: &mut [u8; MAX]) -> io::Result<Option<usize>> {
         self.full.wait()?;
-        // Read once, then checked: the other process could change it between a check and a second reading.
-        let len = self.header().load(Ordering::Relaxed);
-        let taken = match len as usize {
-            _ if len == END => None,
-            len if len <= MAX => {
-                // Copied out before the slot is given back.
-                // SAFETY: the slot has MAX bytes behind its header, and `record` is outside of the mapping.
-                unsafe { ptr::copy_nonoverlapping(self.payload(), record.as_mut_ptr(), len) };
-                Some(len)
-            }
-            _ => return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a record of {len} bytes"))),
-        };
-        self.next = (self.next + 1) % SLOTS;
+        // Copied out before the slot is given back.
+        let taken = self.memory.slots().take(self.next, record)?;
+        self.next += 1;
         self.free.post()?;
         Ok(taken)
-    }
-
-    fn header(&self) -> &AtomicU32 {
-        let slot = self.slots.as_ptr().wrapping_add(self.next * SLOT);
-        // SAFETY: a slot begins at a page's first byte inside the mapping, which lives as long as `self`; all
-        // access to these four bytes is atomic, here and in the other process.
-        unsafe { AtomicU32::from_ptr(slot.cast()) }
-    }
-
-    fn payload(&self) -> *mut u8 {
-        self.slots.as_ptr().wrapping_add(self.next * SLOT + HEADER)
-    }
-}
-
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        // SAFETY: `map` has mapped so many bytes here, and no reference to them outlives `self`.
-        let _ = unsafe { munmap(self.slots.cast(), SIZE.get()) };
     }
 }
 
@@ -188,6 +152,30 @@ pub fn remove(name: &str) -> io::Result<()> {
         }
     }
     removed
+}
+
+/// The slots, mapped into this process.
+struct Memory(NonNull<u8>);
+
+impl Memory {
+    fn map(file: &File) -> io::Result<Memory> {
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new mapping at a place of the kernel's choice overlaps nothing.
+        Ok(Memory(unsafe { mmap(None, SIZE, protection, MapFlags::MAP_SHARED, file, 0) }?.cast()))
+    }
+
+    fn slots(&self) -> Slots {
+        // SAFETY: SIZE bytes from a page's beginning on are mapped as long as `self` lives, and no caller keeps
+        // the result for longer.
+        unsafe { Slots::new(self.0.as_ptr(), SLOTS) }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: `map` has mapped so many bytes here, and nothing that refers to them outlives `self`.
+        let _ = unsafe { munmap(self.0.cast(), SIZE.get()) };
+    }
 }
 
 /// A named semaphore: four bytes in a file of its own in /dev/shm, which sem_open maps. Counting up or down is an
@@ -237,12 +225,6 @@ fn unlink(semaphore: &str) -> io::Result<()> {
 
 fn check(result: libc::c_int) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
-fn map(memory: &File) -> io::Result<NonNull<u8>> {
-    let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
-    // SAFETY: a new mapping at a place of the kernel's choice overlaps nothing.
-    Ok(unsafe { mmap(None, SIZE, protection, MapFlags::MAP_SHARED, memory, 0) }?.cast())
 }
 
 fn free_name(name: &str) -> String {

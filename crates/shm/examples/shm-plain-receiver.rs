@@ -10,18 +10,18 @@
 use std::env;
 use std::io::{self, Read, Write};
 
-use shm::shm::{self as ring, Reader};
+use ::shm::shm;
 
 fn main() -> io::Result<()> {
     let name = env::args().nth(1).expect("usage: shm-plain-receiver /NAME");
-    let mut reader = Reader::create(&name)?;
+    let mut reader = shm::create(&name)?;
     let mut buffer = [0; 4096];
     loop {
         let len = reader.read(&mut buffer)?;
         let end = buffer[..len].iter().position(|&byte| byte == 0);
         io::stdout().write_all(&buffer[..end.unwrap_or(len)])?;
         if end.is_some() {
-            return ring::remove(&name);
+            return shm::remove(&name);
         }
     }
 }

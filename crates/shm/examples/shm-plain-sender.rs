@@ -4,11 +4,11 @@
 use std::env;
 use std::io::{self, Write};
 
-use shm::shm::Writer;
+use ::shm::shm;
 
 fn main() -> io::Result<()> {
     let mut args = env::args().skip(1);
-    let mut writer = Writer::open(&args.next().expect("usage: shm-plain-sender /NAME [TEXT]..."))?;
+    let mut writer = shm::open(&args.next().expect("usage: shm-plain-sender /NAME [TEXT]..."))?;
     for text in args {
         writeln!(writer, "{text}")?;
     }

@@ -2,12 +2,10 @@
 //! tells either end that the other died; the link does.
 
 use common::{
-    Args, Carries, Chapter, Delivery, Endpoint, FrameReader, FrameWriter, Link, MAX_FRAME, Notices, Reach, Receiver,
-    Result, Sender, Technique, WhenFull,
+    Args, Carries, Chapter, Delivery, Endpoint, Extra, FrameReader, FrameWriter, Link, MAX_FRAME, Notices, Reach,
+    Receiver, Result, Sender, Technique, WhenFull,
 };
 
-pub mod futex;
-pub mod ring;
 pub mod shm;
 
 /// What shared memory is and can do.
@@ -24,7 +22,7 @@ pub const TECHNIQUE: Technique = Technique {
     max_message: MAX_FRAME,
     payload_limit: None,
     endpoint: Endpoint::Name,
-    options: &[],
+    options: &Extra::SPIN,
 };
 
 /// Waits for a receiver and opens its ring.
@@ -33,7 +31,10 @@ pub const TECHNIQUE: Technique = Technique {
 /// See [`Link::attach`] and [`Link::wait`].
 pub fn sender(args: &Args) -> Result<impl Sender> {
     let link = Link::attach(args)?;
-    let writer = link.wait("shm_open", || shm::Writer::open(link.endpoint()))?;
+    let mut writer = link.wait("shm_open", || shm::open(link.endpoint()))?;
+    if args.spins() {
+        writer.spin();
+    }
     Ok(FrameWriter::new(link, writer))
 }
 
@@ -43,9 +44,12 @@ pub fn sender(args: &Args) -> Result<impl Sender> {
 /// See [`Link::claim`].
 pub fn receiver(args: &Args) -> Result<impl Receiver> {
     let name = args.endpoint()?;
-    let (link, reader) = Link::claim(args, || shm::Reader::create(&name), {
+    let (link, mut reader) = Link::claim(args, || shm::create(&name), {
         let name = name.clone();
         move || shm::remove(&name)
     })?;
+    if args.spins() {
+        reader.spin();
+    }
     Ok(FrameReader::over(link, reader))
 }

@@ -4,10 +4,8 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::{process, ptr, thread};
 
+use ::shm::shm::{self, CAPACITY, Reader};
 use shared_memory::{Shmem, ShmemConf};
-use shm::futex::AtomicU32;
-use shm::ring::{End, Line, Shared, Side};
-use shm::shm::{self as ring, CAPACITY, Reader, Writer};
 
 /// A ring of its own for each test, removed even if the test fails.
 struct Own(String);
@@ -15,14 +13,14 @@ struct Own(String);
 impl Own {
     fn new(test: &str) -> io::Result<(Own, Reader)> {
         let name = format!("/shm-mechanism-{}-{test}", process::id());
-        let reader = Reader::create(&name)?;
+        let reader = shm::create(&name)?;
         Ok((Own(name), reader))
     }
 }
 
 impl Drop for Own {
     fn drop(&mut self) {
-        let _ = ring::remove(&self.0);
+        let _ = shm::remove(&self.0);
     }
 }
 
@@ -32,7 +30,7 @@ fn bytes_come_out_as_they_went_in_whatever_the_pieces() -> io::Result<()> {
     let sent: Vec<u8> = (0..CAPACITY * 9 + 7).map(|n| (n % 251) as u8).collect();
     let (expected, name) = (sent.clone(), own.0.clone());
     let writing = thread::spawn(move || {
-        let mut writer = Writer::open(&name)?;
+        let mut writer = shm::open(&name)?;
         let mut pieces = (1..).map(|n: usize| n * n % 70_001);
         let mut rest = &sent[..];
         while !rest.is_empty() {
@@ -57,7 +55,7 @@ fn bytes_come_out_as_they_went_in_whatever_the_pieces() -> io::Result<()> {
 #[test]
 fn what_is_half_made_or_something_else_is_not_opened() -> io::Result<()> {
     let name = format!("/shm-mechanism-{}-half", process::id());
-    let kind = |name: &str| Writer::open(name).map(drop).map_err(|error| error.kind());
+    let kind = |name: &str| shm::open(name).map(drop).map_err(|error| error.kind());
     assert_eq!(kind(&name), Err(io::ErrorKind::NotFound));
     let size = |len| ShmemConf::new().os_id(&name).size(len).create().expect("shared memory");
 
@@ -112,7 +110,7 @@ fn a_reader_survives_any_count_that_a_hostile_writer_can_write() -> io::Result<(
 fn a_writer_survives_any_count_that_a_hostile_reader_can_write() -> io::Result<()> {
     let (own, reader) = Own::new("hostile-reader")?;
     let memory = ShmemConf::new().os_id(&own.0).open().expect("shared memory");
-    let mut writer = Writer::open(&own.0)?;
+    let mut writer = shm::open(&own.0)?;
     let bytes = vec![7; 100_000];
     let mut own_count = 0u32;
     let mut refused = 0;
@@ -139,34 +137,4 @@ fn hostile_values() -> impl Iterator<Item = u32> {
     let edges = [1, CAPACITY - 1, CAPACITY, CAPACITY + 1, 1 << 31, u32::MAX - 1, u32::MAX];
     let between = (1..5000u32).map(|n| n.wrapping_mul(2_654_435_761));
     edges.into_iter().chain(between)
-}
-
-/// Both sides in one thread, with counts that begin just before they wrap around to 0.
-#[test]
-fn counts_may_wrap_around() -> io::Result<()> {
-    let start = u32::MAX - 37;
-    let line = |value| Line(AtomicU32::new(value));
-    let shared = Shared { written: line(start), read: line(start), reader_waits: line(0), writer_waits: line(0) };
-    let mut writer = End::new(Side::Writer, 16, start);
-    let mut reader = End::new(Side::Reader, 16, start);
-    let (mut full, mut total) = (0, 0);
-    for step in 0..10_000u32 {
-        // What an end remembers may be less than what there is, never more.
-        if step % 3 != 0 {
-            let room = writer.owned(&shared)?;
-            assert!(room <= 16 - full);
-            assert_eq!(writer.cell(), start.wrapping_add(total) % 16);
-            let len = room.min(step % 17);
-            writer.pass_on(&shared, len);
-            (full, total) = (full + len, total + len);
-        } else {
-            let there = reader.owned(&shared)?;
-            assert!(there <= full);
-            let len = there.min(step % 13);
-            reader.pass_on(&shared, len);
-            full -= len;
-        }
-    }
-    assert!(total > 1000, "the counts have wrapped around");
-    Ok(())
 }

@@ -1,4 +1,4 @@
-//! The ring: who may touch which bytes, and who sleeps when. No byte of the data is touched here.
+//! Whose turn it is: who may touch which bytes, and who sleeps when. No byte of the data is touched here.
 //!
 //! One writer, one reader. `written` and `read` count bytes since the beginning and wrap around; byte `n`
 //! of the stream is in cell `n % capacity`. The writer owns the cells from `written` to `read + capacity`,
@@ -52,6 +52,7 @@ pub struct End {
     own: u32,
     /// The other side's count when it was last looked at: looking again costs a cache miss.
     other: u32,
+    patience: Patience,
 }
 
 impl End {
@@ -59,7 +60,17 @@ impl End {
     /// two below 2^31.
     pub fn new(side: Side, capacity: u32, count: u32) -> End {
         assert!(capacity.is_power_of_two() && capacity < 1 << 31, "the counts wrap around at a multiple of it");
-        End { side, capacity, own: count, other: count }
+        End { side, capacity, own: count, other: count, patience: Patience::Learning { spins: SPINS, waits: 0 } }
+    }
+
+    /// Never sleeps: [`wait`](Self::wait) returns `EINTR` instead.
+    pub fn spin(&mut self) {
+        self.patience = Patience::Endless;
+    }
+
+    /// Cells in the ring.
+    pub fn capacity(&self) -> u32 {
+        self.capacity
     }
 
     /// The cell where this side goes on.
@@ -67,13 +78,15 @@ impl End {
         self.own % self.capacity
     }
 
-    /// How many cells this side owns; looks at the other's count only where it knows of none.
+    /// How many cells this side owns; looks at the other's count only where it knows of fewer than `wanted`.
     ///
     /// # Errors
     /// `InvalidData` where the other side's count is impossible.
-    pub fn owned(&mut self, shared: &Shared) -> io::Result<u32> {
+    #[inline]
+    pub fn owned(&mut self, shared: &Shared, wanted: u32) -> io::Result<u32> {
         match self.count(self.other) {
-            Some(0) | None => {
+            Some(owned) if owned >= wanted => Ok(owned),
+            _ => {
                 let theirs = match self.side {
                     Side::Writer => &shared.read.0,
                     Side::Reader => &shared.written.0,
@@ -81,11 +94,11 @@ impl End {
                 self.other = theirs.load(Ordering::Acquire);
                 self.count(self.other).ok_or_else(corrupt)
             }
-            Some(owned) => Ok(owned),
         }
     }
 
     /// Hands the next `len` cells to the other side, and wakes it if it sleeps.
+    #[inline]
     pub fn pass_on(&mut self, shared: &Shared, len: u32) {
         self.own = self.own.wrapping_add(len);
         let (count, waits) = match self.side {
@@ -107,11 +120,15 @@ impl End {
     /// `EINTR` after a signal; `InvalidData` as [`owned`](Self::owned).
     pub fn wait(&mut self, shared: &Shared) -> io::Result<()> {
         // While the other side is at work its next step comes sooner than a sleep and a wake-up take.
-        for _ in 0..SPINS {
-            if self.owned(shared)? > 0 {
+        for _ in 0..self.patience.spins() {
+            if self.owned(shared, 1)? > 0 {
+                self.patience.rewarded();
                 return Ok(());
             }
             spin_loop();
+        }
+        if !self.patience.sleeps() {
+            return Err(io::ErrorKind::Interrupted.into());
         }
         let waits = match self.side {
             Side::Writer => &shared.writer_waits.0,
@@ -119,7 +136,7 @@ impl End {
         };
         waits.store(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        if self.owned(shared)? == 0 {
+        if self.owned(shared, 1)? == 0 {
             wait(waits, 1)?;
         }
         Ok(())
@@ -133,6 +150,54 @@ impl End {
         }
     }
 }
+
+/// How long to look again before sleeping.
+///
+/// Where both sides have a core of their own, the other one's next step is near and a look costs less than a sleep.
+/// Where they share one, looking only keeps the other from running. Nobody tells which it is, so it is learnt.
+enum Patience {
+    /// Twice as long after a look that was rewarded, half as long after one in vain, and full length now and then.
+    Learning { spins: u32, waits: u32 },
+    /// Until somebody else calls.
+    Endless,
+}
+
+impl Patience {
+    fn spins(&mut self) -> u32 {
+        match self {
+            Patience::Learning { spins, waits } => {
+                *waits = waits.wrapping_add(1);
+                if waits.is_multiple_of(PROBE) {
+                    *spins = SPINS;
+                }
+                *spins
+            }
+            Patience::Endless => ENDLESS,
+        }
+    }
+
+    fn rewarded(&mut self) {
+        if let Patience::Learning { spins, .. } = self {
+            *spins = (*spins * 2).clamp(1, SPINS);
+        }
+    }
+
+    /// Has it run out, so that it is time to sleep?
+    fn sleeps(&mut self) -> bool {
+        match self {
+            Patience::Learning { spins, .. } => {
+                *spins /= 2;
+                true
+            }
+            Patience::Endless => false,
+        }
+    }
+}
+
+/// One wait of so many tries the full length, for the other side may have got a core meanwhile.
+const PROBE: u32 = 64;
+/// Some milliseconds.
+const ENDLESS: u32 = 100_000;
 
 fn corrupt() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the other side has written nonsense into the ring")

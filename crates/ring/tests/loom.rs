@@ -61,15 +61,16 @@ macro_rules! ring_with {
                 }
             }
 
-            #[path = "ring.rs"]
-            #[expect(clippy::duplicate_mod, reason = "the same ring over different atomics")]
-            pub mod ring;
+            #[path = "turns.rs"]
+            #[expect(clippy::duplicate_mod, reason = "the same turns over different atomics")]
+            #[expect(dead_code, reason = "what never sleeps cannot miss a wake-up")]
+            pub mod turns;
 
             /// Three bytes through a ring of two: full once, empty at least once, wrapped around.
             pub fn carry() {
                 use loom::cell::UnsafeCell;
                 use loom::sync::Arc;
-                use ring::{End, Line, Shared, Side};
+                use turns::{End, Line, Shared, Side};
 
                 const CAPACITY: u32 = 2;
                 const BYTES: u32 = 3;
@@ -83,7 +84,7 @@ macro_rules! ring_with {
                     loom::thread::spawn(move || {
                         let mut end = End::new(Side::Writer, CAPACITY, 0);
                         for byte in 1..=BYTES {
-                            while end.owned(&ring.0).unwrap() == 0 {
+                            while end.owned(&ring.0, 1).unwrap() == 0 {
                                 end.wait(&ring.0).unwrap();
                             }
                             // SAFETY: loom itself checks that nobody else touches the cell.
@@ -94,7 +95,7 @@ macro_rules! ring_with {
                 };
                 let mut end = End::new(Side::Reader, CAPACITY, 0);
                 for byte in 1..=BYTES {
-                    while end.owned(&ring.0).unwrap() == 0 {
+                    while end.owned(&ring.0, 1).unwrap() == 0 {
                         end.wait(&ring.0).unwrap();
                     }
                     // SAFETY: as above.

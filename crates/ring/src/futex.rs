@@ -9,7 +9,7 @@ use std::ptr;
 pub use std::hint::spin_loop;
 pub use std::sync::atomic::{AtomicU32, Ordering, fence};
 
-/// How often to look again before sleeping: about as long as a sleep and a wake-up cost.
+/// How often to look again before sleeping, at the most: about as long as a sleep and a wake-up cost.
 pub const SPINS: u32 = 400;
 
 /// Sleeps until somebody wakes this word, unless it differs from `expected` already. The kernel compares

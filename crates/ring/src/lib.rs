@@ -1,0 +1,210 @@
+//! A ring of bytes in memory that two processes share. Where the memory comes from is not its business: shm_open(3),
+//! shmget(2) and a mapped file all lead here.
+//!
+//! ```text
+//! writer  copy ─▶ ┌ header ─┬ written ┬ read ┬ waits ┬──────── cells ────────┐ ─▶ copy  reader
+//!                 └─────────┴─────────┴──────┴───────┴───────────────────────┘
+//! ```
+//!
+//! This file is the memory and the copying; `turns.rs` says who may touch what and when to sleep, and `futex.rs` is
+//! sleeping itself.
+#![expect(unsafe_code, reason = "memory that another process can write is reached through raw pointers only")]
+
+use std::io::{self, IoSlice, Read, Write};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+pub mod futex;
+pub mod turns;
+
+use turns::{End, Shared, Side};
+
+/// Says that everything else in the header is there.
+const MAGIC: u64 = u64::from_be_bytes(*b"ipc-ring");
+const VERSION: u32 = 1;
+/// The cells begin on a page of their own.
+const CELLS: usize = 4096;
+
+/// The beginning of the memory. All zero bytes are a valid header, of an empty ring that is not ready yet.
+#[repr(C)]
+struct Header {
+    magic: AtomicU64,
+    version: AtomicU32,
+    capacity: AtomicU32,
+    turns: Shared,
+}
+
+const _: () = assert!(size_of::<Header>() <= CELLS);
+
+/// Bytes of memory that a ring of `capacity` bytes needs.
+pub const fn size(capacity: u32) -> usize {
+    CELLS + capacity as usize
+}
+
+/// Memory that two processes have mapped.
+///
+/// # Safety
+/// From `start()`, which is page-aligned, `size()` bytes can be read and written for as long as the value lives, and
+/// neither function ever returns anything else. Nobody holds a reference into these bytes.
+pub unsafe trait Memory {
+    /// The first byte.
+    fn start(&self) -> *mut u8;
+    /// How many bytes there are.
+    fn size(&self) -> usize;
+}
+
+/// The reading end, which makes the ring.
+pub struct Reader<M: Memory>(Ring<M>);
+
+/// The writing end, which opens it.
+pub struct Writer<M: Memory>(Ring<M>);
+
+impl<M: Memory> Reader<M> {
+    /// Makes a ring in fresh memory, which is all zeros.
+    ///
+    /// # Panics
+    /// Where the memory is not [`size`]`(capacity)` bytes long.
+    pub fn create(memory: M, capacity: u32) -> Reader<M> {
+        let ring = Ring::new(memory, Side::Reader, capacity);
+        let header = header(&ring.memory);
+        header.version.store(VERSION, Ordering::Relaxed);
+        header.capacity.store(capacity, Ordering::Relaxed);
+        // Last, with Release: whoever sees it sees all of the above.
+        header.magic.store(MAGIC, Ordering::Release);
+        Reader(ring)
+    }
+
+    /// Never sleeps, but looks again and again: `read` then returns `EINTR` now and then, so that its caller can look
+    /// after other things. Good on a core of one's own, and a waste of everybody else's.
+    pub fn spin(&mut self) {
+        self.0.end.spin();
+    }
+}
+
+impl<M: Memory> Writer<M> {
+    /// Opens the ring that a reader has made.
+    ///
+    /// # Errors
+    /// `EAGAIN` while it is half-made; `InvalidData` where it is something else.
+    pub fn open(memory: M, capacity: u32) -> io::Result<Writer<M>> {
+        if memory.size() != size(capacity) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("not {} bytes of memory", size(capacity))));
+        }
+        let header = header(&memory);
+        match header.magic.load(Ordering::Acquire) {
+            0 => return Err(io::ErrorKind::WouldBlock.into()),
+            MAGIC if header.version.load(Ordering::Relaxed) == VERSION => {}
+            _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "not a ring of this version")),
+        }
+        match header.capacity.load(Ordering::Relaxed) {
+            known if known == capacity => Ok(Writer(Ring::new(memory, Side::Writer, capacity))),
+            other => Err(io::Error::new(io::ErrorKind::InvalidData, format!("a ring of {other} bytes"))),
+        }
+    }
+
+    /// As [`Reader::spin`].
+    pub fn spin(&mut self) {
+        self.0.end.spin();
+    }
+
+    /// The memory.
+    pub fn memory(&self) -> &M {
+        &self.0.memory
+    }
+}
+
+impl<M: Memory> Read for Reader<M> {
+    /// Waits for bytes and copies out as many as there are, but no more than [`STEP`].
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let ring = &mut self.0;
+        let len = ring.owned(1)?.min(buffer.len()).min(STEP);
+        ring.each_run(0, len, |cells, at, len| {
+            // SAFETY: `each_run` hands out cells of the memory that the writer leaves alone until they are
+            // passed on; should it not, the bytes are garbage, and any byte is a valid u8. `at..at + len`
+            // is within 0..buffer.len(), and the buffer is not in the memory.
+            unsafe { cells.copy_to_nonoverlapping(buffer[at..].as_mut_ptr(), len) }
+        });
+        ring.pass_on(len);
+        Ok(len)
+    }
+}
+
+impl<M: Memory> Write for Writer<M> {
+    /// Waits for room and copies in as many bytes as fit, but no more than [`STEP`].
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    /// All slices are passed on in one step, so that the reader is woken once.
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let ring = &mut self.0;
+        let wanted = slices.iter().map(|slice| slice.len()).sum::<usize>().min(STEP);
+        let room = ring.owned(wanted)?.min(wanted);
+        let mut len = 0;
+        for slice in slices {
+            let part = slice.len().min(room - len);
+            ring.each_run(len, part, |cells, at, len| {
+                // SAFETY: as in `read`, the other way round.
+                unsafe { cells.copy_from_nonoverlapping(slice[at..].as_ptr(), len) }
+            });
+            len += part;
+        }
+        ring.pass_on(len);
+        Ok(len)
+    }
+
+    /// There is nothing to flush.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Bytes that are passed on at once at the most: while one side copies these, the other copies the ones before.
+pub const STEP: usize = 32 << 10;
+
+struct Ring<M> {
+    memory: M,
+    end: End,
+}
+
+fn header<M: Memory>(memory: &M) -> &Header {
+    // SAFETY: the memory is page-aligned, longer than a Header (`Ring::new` and `open` check its size), and valid as
+    // long as `memory`. A Header is made of atomics only, so that stores by the other process are no data race and
+    // every bit pattern is valid.
+    unsafe { &*memory.start().cast::<Header>() }
+}
+
+impl<M: Memory> Ring<M> {
+    fn new(memory: M, side: Side, capacity: u32) -> Ring<M> {
+        assert_eq!(memory.size(), size(capacity));
+        Ring { memory, end: End::new(side, capacity, 0) }
+    }
+
+    /// Waits until this side owns a cell, and says how many; at least `wanted` where that is so without waiting.
+    fn owned(&mut self, wanted: usize) -> io::Result<usize> {
+        let turns = &header(&self.memory).turns;
+        loop {
+            match self.end.owned(turns, wanted as u32)? {
+                0 => self.end.wait(turns)?,
+                owned => return Ok(owned as usize),
+            }
+        }
+    }
+
+    fn pass_on(&mut self, len: usize) {
+        self.end.pass_on(&header(&self.memory).turns, len as u32);
+    }
+
+    /// Calls `part(cells, at, len)` for the one or two runs of cells that `len` bytes, `skip` bytes on, lie in.
+    fn each_run(&self, skip: usize, len: usize, mut part: impl FnMut(*mut u8, usize, usize)) {
+        let capacity = self.end.capacity() as usize;
+        // Below the capacity whatever the other process has done: `cell` depends on our own count only.
+        let first = (self.end.cell() as usize + skip) % capacity;
+        let until_wrap = len.min(capacity - first);
+        for (cell, at, len) in [(first, 0, until_wrap), (0, until_wrap, len - until_wrap)] {
+            if len > 0 {
+                // SAFETY: CELLS + cell + len <= size(capacity), the length of the memory.
+                part(unsafe { self.memory.start().add(CELLS + cell) }, at, len);
+            }
+        }
+    }
+}
