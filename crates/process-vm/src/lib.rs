@@ -49,7 +49,7 @@ pub fn receiver(args: &Args) -> Result<impl Receiver> {
     let (link, door) = Link::listen(args)?;
     // Its pages come when they are written to, and then stay.
     let buffer = vec![0; MAX_MESSAGE];
-    Ok(ReadReceiver { reader: None, door, buffer, finished: false, link })
+    Ok(ReadReceiver { reader: None, door, buffer, dumpable: true, finished: false, link })
 }
 
 struct ReadSender {
@@ -63,7 +63,7 @@ impl Sender for ReadSender {
             return Err(Error::too_long(message.len(), MAX_MESSAGE));
         }
         let mut offer = self.link.wait("send", || self.writer.offer(message))?;
-        self.link.wait("recv", || offer.taken()).map_err(|error| explain(error, process::id() as i32))
+        self.link.wait("recv", || offer.taken()).map_err(|error| explain(error, is_dumpable(process::id() as i32)))
     }
 
     fn finish(self) -> Result<()> {
@@ -75,6 +75,8 @@ struct ReadReceiver {
     reader: Option<Reader>,
     door: Door,
     buffer: Vec<u8>,
+    /// May the sender be read at all? Asked while it is there.
+    dumpable: bool,
     finished: bool,
     link: Link,
 }
@@ -86,22 +88,26 @@ impl Receiver for ReadReceiver {
         }
         let reader = match &mut self.reader {
             Some(reader) => reader,
-            none => none.insert(self.link.wait("accept", || Reader::new(self.door.accept()?))?),
+            none => {
+                let reader = self.link.wait("accept", || Reader::new(self.door.accept()?))?;
+                self.dumpable = is_dumpable(reader.sender());
+                none.insert(reader)
+            }
         };
         let taken = self.link.wait("process_vm_readv", || reader.take(&mut self.buffer));
-        let taken = taken.map_err(|error| explain(error, reader.sender()))?;
+        let taken = taken.map_err(|error| explain(error, self.dumpable))?;
         self.finished = taken.is_none();
         Ok(taken.map(|len| &self.buffer[..len]))
     }
 }
 
 /// Why the sender's memory may not be read, and what to do about it.
-fn explain(error: Error, sender: i32) -> Error {
+fn explain(error: Error, dumpable: bool) -> Error {
     let Error::System { source, .. } = &error else { return error };
     let scope = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default();
     let why = match (source.kind(), scope.trim()) {
         (ErrorKind::Unsupported, _) => "this kernel has no process_vm_readv(2), or a container hides it",
-        (ErrorKind::PermissionDenied, _) if !is_dumpable(sender) => {
+        (ErrorKind::PermissionDenied, _) if !dumpable => {
             return error.with_hint("the sender is not dumpable, see prctl(2): may its program's file be read?");
         }
         (ErrorKind::PermissionDenied, "2") => "kernel.yama.ptrace_scope is 2: sudo sysctl kernel.yama.ptrace_scope=1",

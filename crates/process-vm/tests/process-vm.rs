@@ -29,15 +29,15 @@ fn main() -> ExitCode {
         Ok("sender of a child") => play_sender_of_a_child(),
         _ => {
             let trials = vec![
-                Trial::test("an_ordinary_user_may_read_an_own_process", ordinary_user),
                 Trial::test("a_program_that_is_not_dumpable_is_not_read", not_dumpable),
                 Trial::ignorable_test("another_users_memory_is_not_read", another_user),
                 Trial::ignorable_test("yama_wants_a_grant", yama),
-                Trial::ignorable_test("what_the_machine_forbids_is_exit_code_77", forbidden),
-                Trial::test("a_wrong_address_ends_the_conversation", wrong_address),
-                Trial::test("what_a_dead_process_offers_is_no_message", dead_offer),
-                Trial::ignorable_test("one_system_call_copies_a_message", system_calls),
-                Trial::ignorable_test("any_language_can_be_the_sender", lesson),
+                Trial::ignorable_test("an_ordinary_user_may_read_an_own_process", || permitted(ordinary_user)),
+                Trial::ignorable_test("what_the_machine_forbids_is_exit_code_77", || permitted(forbidden)),
+                Trial::ignorable_test("a_wrong_address_ends_the_conversation", || permitted(wrong_address)),
+                Trial::ignorable_test("what_a_dead_process_offers_is_no_message", || permitted(dead_offer)),
+                Trial::ignorable_test("one_system_call_copies_a_message", || permitted(system_calls)),
+                Trial::ignorable_test("any_language_can_be_the_sender", || permitted(lesson)),
             ];
             return libtest_mimic::run(&Arguments::from_args(), trials).exit_code();
         }
@@ -48,6 +48,18 @@ fn main() -> ExitCode {
             let _ = writeln!(io::stderr(), "{}", error.message().unwrap_or_default());
             ExitCode::FAILURE
         }
+    }
+}
+
+fn ptrace_scope() -> String {
+    fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").unwrap_or_default().trim().to_owned()
+}
+
+/// A trial that cannot be made where nobody may read anybody.
+fn permitted(trial: fn() -> Result<Completion>) -> Result<Completion> {
+    match ptrace_scope().as_str() {
+        scope @ ("2" | "3") => Ok(Completion::ignored_with(format!("kernel.yama.ptrace_scope is {scope}"))),
+        _ => trial(),
     }
 }
 
@@ -111,14 +123,14 @@ fn signal(child: &Child, signal: &str) -> Result {
     if status.success() { Ok(()) } else { Err("kill failed".into()) }
 }
 
-fn ordinary_user() -> Result {
+fn ordinary_user() -> Result<Completion> {
     let place = Place::new("ordinary")?;
     let receiver = place.receiver()?;
     expect(&place.command(SENDER).args(["hello", "world"]).output()?, 0);
     let output = receiver.wait_with_output()?;
     expect(&output, 0);
     assert_eq!(output.stdout, b"hello\nworld\n");
-    Ok(())
+    Ok(Completion::Completed)
 }
 
 /// Who may run a program but not read its file may not look into its process either.
@@ -175,8 +187,7 @@ fn another_user() -> Result<Completion> {
 
 /// Where Yama guards the machine, a child does not read its parent's memory unless it is named.
 fn yama() -> Result<Completion> {
-    let scope = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope");
-    if !scope.is_ok_and(|scope| scope.trim() == "1") {
+    if ptrace_scope() != "1" {
         return Ok(Completion::ignored_with("no Yama here, or kernel.yama.ptrace_scope is not 1"));
     }
     let mut command = Command::new(env::current_exe()?);
@@ -186,19 +197,22 @@ fn yama() -> Result<Completion> {
 }
 
 fn play_sender_of_a_child() -> Result {
-    for granted in [false, true, false] {
+    for (to, permitted) in [("nobody", false), ("the child", true), ("its parent", true), ("nobody again", false)] {
         let (ours, theirs) = sockets()?;
-        // The socket tells the pid of who has made it, which is this process: that grants nothing to the child.
+        // The socket tells the pid of who has made both ends of it, and `new` grants to that process, which is this one.
         let writer = Writer::new(ours)?;
         let reader = start_reader(theirs, false)?;
-        if granted {
-            grant(reader.id() as i32)?;
-        }
+        grant(match to {
+            "the child" => reader.id() as i32,
+            // A grant is one to all descendants.
+            "its parent" => process::id() as i32,
+            _ => 0,
+        })?;
         let taken = writer.offer(b"hello")?.taken().map_err(|error| error.raw_os_error());
         let output = reader.wait_with_output()?;
-        let expected = if granted { (Ok(()), &b"hello"[..]) } else { (Err(Some(Errno::EPERM as i32)), &b""[..]) };
+        let expected = if permitted { (Ok(()), &b"hello"[..]) } else { (Err(Some(Errno::EPERM as i32)), &b""[..]) };
         if (taken, &output.stdout[..]) != expected {
-            return Err(format!("granted: {granted}; {taken:?}, {output:?}").into());
+            return Err(format!("granted to {to}: {taken:?}, {output:?}").into());
         }
     }
     Ok(())
@@ -231,7 +245,7 @@ fn connect_to(place: &Place) -> Result<OwnedFd> {
     Ok(socket)
 }
 
-fn wrong_address() -> Result {
+fn wrong_address() -> Result<Completion> {
     for (address, len, why) in [(0_u64, 5_u64, "EFAULT"), (0, 1 << 40, "a message of 1099511627776 bytes")] {
         let place = Place::new("wrong")?;
         // As this user: it is this process that is to be read.
@@ -245,11 +259,11 @@ fn wrong_address() -> Result {
         assert!(said.lines().count() == 1 && said.contains(why), "{said}");
         assert!(output.stdout.is_empty());
     }
-    Ok(())
+    Ok(Completion::Completed)
 }
 
 /// The offer is in the socket and its sender is not there any more: nothing to be read, nothing that was handed over.
-fn dead_offer() -> Result {
+fn dead_offer() -> Result<Completion> {
     let place = Place::new("dead")?;
     let receiver = place.receiver()?;
     signal(&receiver, "-STOP")?;
@@ -267,7 +281,7 @@ fn dead_offer() -> Result {
     let output = receiver.wait_with_output()?;
     let said = expect(&output, 3);
     assert!(output.stdout.is_empty() && said.contains("the sender ended without finishing"), "{said}");
-    Ok(())
+    Ok(Completion::Completed)
 }
 
 /// The calls of the lesson's table, counted.
@@ -291,15 +305,20 @@ fn system_calls() -> Result<Completion> {
         let sent = command(SENDER).args(["--size", "100000", "--count", &COUNT.to_string()]).status()?;
         assert!(receiver.wait()?.success() && sent.success(), "the pair failed under strace");
         let text = fs::read_to_string(&counts)?;
-        for call in expected {
-            let line = text.lines().find(|line| line.trim_end().ends_with(&format!(" {call}")));
-            let calls: u64 = line.and_then(|line| line.split_whitespace().nth(3)?.parse().ok()).unwrap_or(0);
-            assert!((COUNT..COUNT + 5).contains(&calls), "{calls} calls of {call}:\n{text}");
+        for line in text.lines() {
+            let mut words = line.split_whitespace();
+            let (Some(calls), Some(name)) = (words.nth(3).and_then(|word| word.parse::<u64>().ok()), words.next_back())
+            else {
+                continue;
+            };
+            if expected.contains(&name) {
+                assert!((COUNT..COUNT + 20).contains(&calls), "{calls} calls of {name}:\n{text}");
+            } else {
+                // The receiver writes its own output, and --timeout looks at the clock.
+                let apart = ["write", "clock_gettime", "total"].contains(&name);
+                assert!(apart || calls < COUNT, "{calls} calls of {name}:\n{text}");
+            }
         }
-        let total = text.lines().find(|line| line.ends_with(" total")).ok_or("no total")?;
-        let total: u64 = total.split_whitespace().nth(3).ok_or("no count")?.parse()?;
-        // The receiver's other call is the write of its own output.
-        assert!(total < COUNT * (expected.len() as u64 + 1) + 400, "{total} calls in all:\n{text}");
     }
     Ok(Completion::Completed)
 }
