@@ -63,10 +63,12 @@ pub fn channel(
     setup: &Setup<'_>,
 ) -> Result<(impl FnOnce() -> Result<Tx> + use<>, impl FnOnce() -> Result<Rx> + use<>)> {
     static CHANNELS: AtomicU32 = AtomicU32::new(0);
-    let number = CHANNELS.fetch_add(1, Ordering::Relaxed);
-    let root = setup.dir.join(format!("iceoryx2-{number}"));
-    // The private folder's name, by which scripts/leftovers.sh knows it.
-    let folder = setup.dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    // No more than two are there at the same time.
+    let number = CHANNELS.fetch_add(1, Ordering::Relaxed) % 100;
+    // The listener's socket, with its number of 39 digits, must fit into the 108 bytes of unix(7).
+    let root = setup.dir.join("i");
+    // The private folder's name, shortened; scripts/leftovers.sh knows its beginning.
+    let folder = setup.dir.file_name().unwrap_or_default().to_string_lossy().replace("run-bench-", "");
     let prefix = format!("{folder}-{number}-");
     let (size, wait) = (setup.size, setup.wait);
     let config = config(&root, &prefix)?;
@@ -80,6 +82,7 @@ fn config(root: &Path, prefix: &str) -> Result<Config> {
     let root = iceoryx2::prelude::Path::new(root.as_os_str().as_encoded_bytes()).map_err(failed("Path::new"))?;
     config.global.set_root_path(&root);
     config.global.prefix = FileName::new(prefix.as_bytes()).map_err(failed("FileName::new"))?;
+    config.global.service.event_connection_suffix = FileName::new(b".e").map_err(failed("FileName::new"))?;
     // A process ends while the other may still want to read what it has left; see `Tx::finish`.
     config.global.service.cleanup_dead_nodes_on_open = false;
     config.global.node.cleanup_dead_nodes_on_creation = false;
