@@ -1,5 +1,5 @@
 //! What can be measured: a technique (crate catalog), its bare twin (`twins/`), or a library of somebody else's
-//! (`peers.rs`). Each makes channels for the same loops (`worker.rs`).
+//! (`peers/`). Each makes channels for the same loops (`worker.rs`).
 
 use std::cell::{Cell, RefCell};
 use std::path::Path;

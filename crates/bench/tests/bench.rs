@@ -13,6 +13,12 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use serde_json::Value;
 
+/// Libraries of somebody else's.
+#[cfg(feature = "peers")]
+const PEERS: &[&str] = &["iceoryx2", "ipc-channel", "interprocess"];
+#[cfg(not(feature = "peers"))]
+const PEERS: &[&str] = &[];
+
 fn bench(words: &[&str]) -> Command {
     let mut command = Command::new(assert_cmd::cargo::cargo_bin!("ipc-bench"));
     command.args(words).stdin(Stdio::null());
@@ -91,6 +97,23 @@ fn what_can_spin_does() {
     assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
     let spun = |row: &&Value| row["source"]["name"] == "shm" && row["wait"] == "spin" && row["status"] == "measured";
     assert!(results["rows"].as_array().unwrap().iter().any(|row| spun(&row)), "{}", stdout(&output));
+}
+
+#[cfg(feature = "peers")]
+#[test]
+fn peers_have_rows_of_their_own() {
+    let words = [&["--time", "0.5", "--wait", "block,spin", "--sizes", "64,4095,1048576"], PEERS].concat();
+    let (output, results) = measure(&words);
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    let rows = results["rows"].as_array().unwrap();
+    for (name, wait) in PEERS.iter().map(|name| (*name, "block")).chain([("iceoryx2", "spin")]) {
+        let is_its = |row: &&Value| row["source"]["name"] == name && row["wait"] == wait;
+        let its: Vec<_> = rows.iter().filter(is_its).collect();
+        assert_eq!(its.len(), 6, "{name} {wait}");
+        assert!(its.iter().all(|row| row["source"]["kind"] == "peer" && row["status"] == "measured"), "{text}");
+        assert!(text.lines().any(|line| line.trim_start().starts_with(name)), "{text}");
+    }
 }
 
 #[test]
@@ -239,12 +262,17 @@ fn assert_nothing_left(bench: Pid, workers: &[Pid], dir: &Path) {
     }
     assert!(!dir.exists(), "{}", dir.display());
     assert_eq!(left_by(bench), Vec::<PathBuf>::new());
+    // A peer's names in shared memory begin with the folder's, shortened.
+    let prefix = dir.file_name().unwrap().to_string_lossy().replace("run-bench-", "");
+    let shared = fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap().file_name());
+    let left: Vec<_> = shared.filter(|name| name.to_string_lossy().starts_with(&prefix)).collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]
 fn signals_end_it_and_leave_nothing() {
     for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
-        for name in ["shm", "fifo", "posix-sem"] {
+        for name in ["shm", "fifo", "posix-sem"].iter().chain(PEERS) {
             let mut running = Running::start(&["--time", "600", name]);
             let (pid, workers, dir) = (running.pid(), running.workers.clone(), running.dir.clone());
             kill(pid, signal).unwrap();
@@ -259,7 +287,7 @@ fn signals_end_it_and_leave_nothing() {
 /// A process that dies is a row that failed; the others are measured, and what it left is removed.
 #[test]
 fn a_killed_process_is_told_and_tidied() {
-    for name in ["shm", "fifo"] {
+    for name in ["shm", "fifo"].iter().chain(PEERS) {
         let words = ["--time", "2", name, "--only", "throughput", "--sizes", "64,128", "--twins", "none"];
         let mut running = Running::start(&words);
         let (pid, dir) = (running.pid(), running.dir.clone());
