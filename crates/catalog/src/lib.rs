@@ -122,6 +122,7 @@ catalog! {
     sysv_sem: strangers,
     robust_mutex: strangers,
     tcp: strangers,
+    udp: strangers,
     unix_stream: strangers,
     unix_dgram: strangers,
     unix_seqpacket: strangers,
