@@ -19,7 +19,7 @@ use std::process::{Child, Command, Stdio};
 use std::ptr::NonNull;
 use std::time::Instant;
 
-use memfd::memfd::{MAX_MESSAGE, Reader, Writer};
+use memfd::channel::{MAX_MESSAGE, Reader, Writer};
 use memfd::scm_rights;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};

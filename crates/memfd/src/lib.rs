@@ -8,10 +8,11 @@ use common::{
     Sender, Technique, WhenFull,
 };
 
+pub mod channel;
 pub mod memfd;
 pub mod scm_rights;
 
-use memfd::{MAX_INLINE, MAX_MESSAGE, Reader, Writer};
+use channel::{MAX_INLINE, MAX_MESSAGE, Reader, Writer};
 
 /// Bytes from which on a message travels as a memfd where nobody says otherwise; `README.md` tells why.
 const LARGE: usize = 64 << 10;
@@ -21,7 +22,7 @@ pub const TECHNIQUE: Technique = Technique {
     name: "memfd",
     summary: "sealed memory, passed by descriptor: the receiver reads the message where it lies",
     chapter: Chapter::SharedMemory,
-    kernel_object: "memory without a name for each long message, and a pair of sockets that carry its descriptor",
+    kernel_object: "pages of memory without a name, and the sockets that pass them on",
     carries: Carries::Messages,
     reach: Reach::Host,
     delivery: Delivery::Reliable,

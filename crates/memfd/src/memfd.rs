@@ -1,49 +1,30 @@
-//! A sealed memfd: memory that nobody can change any more, handed to another process.
+//! A sealed memfd: memory that nobody can change any more.
 //!
 //! memfd_create(2) makes a file that is nothing but memory, without a name. Seals (fcntl(2), `F_ADD_SEALS`) take
-//! away for good, and from everybody, what could be done to it. So a receiver that finds them in place can map
-//! the file and read the message where it lies: nothing can change or vanish under its eyes.
+//! away for good, and from everybody, what could be done to it. So a process that is given one and finds the seals in
+//! place can map it and read where it lies: nothing can change or vanish under its eyes.
 //!
 //! ```text
-//! sender    memfd_create, write, F_ADD_SEALS ─┬─▶ pages of memory ◀─┬─ F_GET_SEALS, fstat, mmap    receiver
-//!                                   sendmsg ──┴─▶ the descriptor ───┴─▶ recvmsg
+//! sender    memfd_create, write, F_ADD_SEALS ──▶ pages of memory ◀── F_GET_SEALS, fstat, mmap    receiver
 //! ```
 //!
-//! A short message costs less copied than mapped, and goes through the socket itself.
+//! How a descriptor gets to the other process is in `scm_rights.rs`, and how messages do in `channel.rs`.
 //!
-//! Manual pages: memfd_create(2), fcntl(2) (File Sealing), mmap(2), unix(7).
+//! Manual pages: memfd_create(2), fcntl(2) (File Sealing), mmap(2).
 #![expect(unsafe_code, reason = "what is mapped is reached through a pointer")]
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::ops::Deref;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::ptr::NonNull;
 use std::slice;
 
-use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
-use nix::sys::socket::{MsgFlags, recv, send};
-
-use super::scm_rights;
-
-/// Bytes in the longest message.
-pub const MAX_MESSAGE: usize = 16 << 20;
-/// Bytes in the longest message that a receiver takes from the socket itself.
-pub const MAX_INLINE: usize = 128 << 10;
-/// Bytes that may be on their way in memfds. The socket's buffer holds hundreds of descriptors, and does not count
-/// what hangs on them.
-pub const WINDOW: usize = 32 << 20;
-
-/// After so many bytes the receiver tells what it has let go of. The longest message fits into the window besides.
-const REPORT: usize = WINDOW / 4;
-/// The length that says that no message will follow.
-const END: u32 = u32::MAX;
-const HEADER: usize = size_of::<u32>();
 
 /// Nobody can write, shrink or grow it, nor add to the seals.
 pub const SEALS: SealFlag =
@@ -102,7 +83,7 @@ impl Deref for Mapping {
         // SAFETY: the mapping has `len` bytes and lives as long as `self`. Other processes have the same pages, and
         // yet they are immutable: F_SEAL_WRITE was there when we mapped them. The kernel grants it only where no
         // writable mapping and no write under way is left, allows none from then on, and takes no seal back.
-        // F_SEAL_SHRINK keeps the pages there.
+        // F_SEAL_SHRINK keeps the pages there, and there is no hole between them.
         unsafe { slice::from_raw_parts(self.address.as_ptr(), self.len.get()) }
     }
 }
@@ -111,140 +92,6 @@ impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: `new` has mapped it, and what `deref` lends does not outlive `self`.
         let _ = unsafe { munmap(self.address.cast(), self.len.get()) };
-    }
-}
-
-/// The end that hands messages over.
-pub struct Writer {
-    socket: OwnedFd,
-    large: usize,
-    /// Bytes in memfds that the receiver has not said to have let go of.
-    under_way: usize,
-}
-
-impl Writer {
-    /// Messages of `large` bytes or more travel as memfds, shorter ones in the records of this connected
-    /// `SOCK_SEQPACKET` socket. `large` counts as 1 where it is 0, and as [`MAX_INLINE`] + 1 where it is more.
-    pub fn new(socket: OwnedFd, large: usize) -> Writer {
-        // An empty file cannot be mapped.
-        Writer { socket, large: large.clamp(1, MAX_INLINE + 1), under_way: 0 }
-    }
-
-    /// Hands over one message; waits while too much is under way.
-    ///
-    /// # Errors
-    /// `EINTR` after a signal, with nothing handed over; `EPIPE` or `UnexpectedEof` where the receiver is gone;
-    /// `EMSGSIZE` above [`MAX_MESSAGE`]; as [`sealed`] and [`scm_rights::send`].
-    pub fn put(&mut self, message: &[u8]) -> io::Result<()> {
-        let len = message.len();
-        if len > MAX_MESSAGE {
-            return Err(Errno::EMSGSIZE.into());
-        }
-        let header = (len as u32).to_be_bytes();
-        if len < self.large {
-            return scm_rights::send(&self.socket, [&header, message], None);
-        }
-        while self.under_way + len > WINDOW {
-            self.hear()?;
-        }
-        // Ours is closed at the end of this function. The one that is under way is not.
-        let memfd = sealed(message)?;
-        scm_rights::send(&self.socket, [&header, &[]], Some(&memfd))?;
-        self.under_way += len;
-        Ok(())
-    }
-
-    /// Says that no message will follow.
-    ///
-    /// # Errors
-    /// As [`put`](Self::put).
-    pub fn put_end(&mut self) -> io::Result<()> {
-        scm_rights::send(&self.socket, [&END.to_be_bytes(), &[]], None)
-    }
-
-    /// Waits for the receiver's report of how many bytes it has let go of.
-    fn hear(&mut self) -> io::Result<()> {
-        let mut report = [0; HEADER];
-        if recv(self.socket.as_raw_fd(), &mut report, MsgFlags::empty())? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let len = u32::from_be_bytes(report) as usize;
-        self.under_way = self.under_way.checked_sub(len).ok_or_else(|| invalid("a report of more than was sent"))?;
-        Ok(())
-    }
-}
-
-/// The end that takes messages.
-pub struct Reader {
-    socket: OwnedFd,
-    /// The record: its header, and a short message.
-    record: Box<[u8]>,
-    short: usize,
-    /// A long message.
-    mapping: Option<Mapping>,
-    /// Bytes in memfds that have been let go of and not yet reported.
-    let_go: usize,
-}
-
-impl Reader {
-    /// Takes what comes out of a connected `SOCK_SEQPACKET` socket.
-    pub fn new(socket: OwnedFd) -> Reader {
-        let record = vec![0; HEADER + MAX_INLINE].into();
-        Reader { socket, record, short: 0, mapping: None, let_go: 0 }
-    }
-
-    /// Lets go of the message and waits for the next one; `false` is the end.
-    ///
-    /// # Errors
-    /// `EINTR` after a signal, with nothing taken; `UnexpectedEof` where the sender is gone without having said the
-    /// end; `InvalidData` for what no honest sender sends.
-    pub fn take(&mut self) -> io::Result<bool> {
-        self.let_go();
-        let (len, fd) = match scm_rights::recv(&self.socket, &mut self.record) {
-            // The sender died with a report of ours unread. What it has sent is still here.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
-                scm_rights::recv(&self.socket, &mut self.record)?
-            }
-            other => other?,
-        };
-        if len == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let Some((header, payload)) = self.record[..len].split_first_chunk() else {
-            return Err(invalid("a record without a length"));
-        };
-        let announced = u32::from_be_bytes(*header);
-        match fd {
-            None if announced == END && payload.is_empty() => return Ok(false),
-            None if announced as usize == payload.len() => self.short = payload.len(),
-            Some(memfd) if announced as usize <= MAX_MESSAGE => {
-                self.mapping = Some(Mapping::new(memfd, announced as usize)?);
-            }
-            _ => return Err(invalid(&format!("a message of {announced} bytes, which is not there"))),
-        }
-        Ok(true)
-    }
-
-    /// The message that was taken. A long one lies where its sender has put it: nothing was copied here.
-    pub fn message(&self) -> &[u8] {
-        match &self.mapping {
-            Some(mapping) => mapping,
-            None => &self.record[HEADER..HEADER + self.short],
-        }
-    }
-
-    fn let_go(&mut self) {
-        let Some(mapping) = self.mapping.take() else { return };
-        self.let_go += mapping.len();
-        drop(mapping);
-        if self.let_go >= REPORT {
-            let report = (self.let_go as u32).to_be_bytes();
-            // It need not arrive: a sender that is gone has no use for it, and one that does not listen must not
-            // make us wait.
-            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-            let _ = send(self.socket.as_raw_fd(), &report, flags);
-            self.let_go = 0;
-        }
     }
 }
 

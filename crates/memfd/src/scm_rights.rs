@@ -66,10 +66,14 @@ pub fn recv(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<(usize, Option<Ow
         unsafe { OwnedFd::from_raw_fd(fd) }
     });
     let (fd, another) = (fds.next(), fds.next());
-    if another.is_some() || header.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "a record too long, or with too many descriptors"));
-    }
-    Ok((len, fd))
+    let why = match header.msg_flags {
+        flags if flags & libc::MSG_TRUNC != 0 => "a record that is too long",
+        flags if flags & libc::MSG_CTRUNC != 0 || another.is_some() => {
+            "more descriptors than one, or than ulimit -n allows"
+        }
+        _ => return Ok((len, fd)),
+    };
+    Err(io::Error::new(io::ErrorKind::InvalidData, why))
 }
 
 /// How many descriptors there are. Other kinds of control messages come only to who has asked for them.

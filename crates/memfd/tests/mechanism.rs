@@ -8,7 +8,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use memfd::memfd::{MAX_INLINE, MAX_MESSAGE, Mapping, Reader, SEALS, WINDOW, Writer, sealed};
+use memfd::channel::{MAX_INLINE, MAX_MESSAGE, Reader, WINDOW, Writer};
+use memfd::memfd::{Mapping, SEALS, sealed};
 use memfd::scm_rights;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, SealFlag, fcntl};

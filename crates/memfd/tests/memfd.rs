@@ -11,7 +11,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::{env, fs, process, thread};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use memfd::memfd::{MAX_MESSAGE, sealed};
+use memfd::channel::MAX_MESSAGE;
+use memfd::memfd::sealed;
 use memfd::scm_rights;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};

@@ -19,7 +19,7 @@ pub const TECHNIQUE: Technique = Technique {
     name: "process-vm",
     summary: "the receiver reads messages out of the sender's memory: one copy, straight between two processes",
     chapter: Chapter::More,
-    kernel_object: "nothing of a message; a pair of sockets that tell where one is and that it has been read",
+    kernel_object: "nothing of the message, only the sockets that tell where it is",
     carries: Carries::Messages,
     reach: Reach::Host,
     delivery: Delivery::Reliable,

@@ -164,6 +164,7 @@ impl Reader {
     /// said the end; `EPERM` where it may not be read; `EFAULT` where there is nothing at the address that it told;
     /// `InvalidData` for a message longer than `buffer`.
     pub fn take(&self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        // Room for one byte more, so that a longer record is not taken for an offer.
         let mut offer = [0; OFFER + 1];
         match recv(self.socket.as_raw_fd(), &mut offer, MsgFlags::empty())? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
