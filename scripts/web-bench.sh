@@ -4,10 +4,10 @@
 # Usage: web-bench.sh [--seconds N] [--write] [--programs DIR]
 #
 # Serves the little site of crates/web-server with web-server in both modes, with busybox httpd and with Apache's
-# prefork module, one after the other, and asks each for the same page with wrk at 2, 16 and 64 connections: for N
-# seconds with connections that last, and for a quarter of that with a connection for every request. All of it on the
-# loopback interface. Prints a Markdown table. Of web-server, no request may fail, no zombie and no descriptor may be
-# left after a run.
+# prefork module, and asks each in turn for the same page with wrk at 2, 16 and 64 connections: for N seconds with
+# connections that last, and for a quarter of that with a connection for every request. All of it on the loopback
+# interface. Prints a Markdown table. Of web-server, no request may fail, no zombie and no descriptor may be left after
+# a run.
 #
 #   --seconds N     [default: 10]
 #   --write         put the table into crates/web-server/README.md
@@ -107,22 +107,28 @@ END
 start() {
     free_port
     case $1 in
-        web-server:*) "$programs/web-server" --root "$work/site" --port "$port" --mode "${1#*:}" 2>"$work/log" & ;;
-        busybox) busybox httpd -f -p "127.0.0.1:$port" -h "$work/site" 2>"$work/log" & ;;
+        web-server:*) "$programs/web-server" --root "$work/site" --port "$port" --mode "${1#*:}" 2>"$work/$1.log" & ;;
+        busybox) busybox httpd -f -p "127.0.0.1:$port" -h "$work/site" 2>"$work/$1.log" & ;;
         apache)
             apache_config >"$work/apache.conf"
-            apache2 -f "$work/apache.conf" -DFOREGROUND 2>"$work/log" &
+            # A session of its own: at its end it sends SIGTERM to its whole process group.
+            setsid apache2 -f "$work/apache.conf" -DFOREGROUND 2>"$work/$1.log" &
             ;;
     esac
     server=$!
     started+=("$server")
     local tries
     for ((tries = 0; tries < 500; tries++)); do
-        ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || return 0
+        # Ours says when it is ready, and all of its workers; the others are ready when they answer.
+        if [[ $1 == web-server:* ]]; then
+            ! grep -q ': ready ' "$work/$1.log" || return 0
+        else
+            ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || return 0
+        fi
         kill -0 "$server" 2>/dev/null || break
         sleep 0.02
     done
-    die 1 "$1 does not start: $(cat "$work/log")"
+    die 1 "$1 does not start: $(cat "$work/$1.log")"
 }
 
 # state: zombies among the server's children, and the descriptors of all its processes.
@@ -178,12 +184,21 @@ name() {
     esac
 }
 
+# All servers run all the time and have their turns with each number of connections, so that a machine that becomes
+# slower or faster meanwhile does so for all of them.
 measure() {
     local which connections before row close
+    local -A pids ports
     for which in "${servers[@]}"; do
         start "$which"
-        before=$(state)
-        for connections in 2 16 64; do
+        pids[$which]=$server
+        ports[$which]=$port
+    done
+    for connections in 2 16 64; do
+        for which in "${servers[@]}"; do
+            server=${pids[$which]}
+            port=${ports[$which]}
+            before=$(state)
             load "$which" "$connections" "$seconds"
             row="$which $connections $rate $p99 $failed"
             load "$which" "$connections" "$short" --header "Connection: close"
@@ -191,8 +206,6 @@ measure() {
             printf '%s %s\n' "$row" "$close" | tee -a "$work/rows" >&2
             [[ $which != web-server:* ]] || must_be_tidy "$before"
         done
-        kill -TERM "$server"
-        reap "$server" || true
     done
 }
 
