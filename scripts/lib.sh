@@ -240,6 +240,11 @@ in_family() {
     [[ $(describe "$1" reach) == family ]]
 }
 
+# may_lose NAME: may messages get lost on the way?
+may_lose() {
+    [[ $(describe "$1" delivery) == best-effort ]]
+}
+
 # start_receiver NAME OUTPUT ARGUMENT...: starts the receiver with its standard output in OUTPUT and waits
 # for its ready line. Sets `receiver` (its pid), `narration` (a descriptor of its standard error), `said`
 # (the lines that came) and `place` (the endpoint, as the ready line tells it). Fails where the receiver

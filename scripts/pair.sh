@@ -111,7 +111,11 @@ show_object() {
                 show kernel "(mount -t mqueue none /dev/mqueue would let you see message queues)"
             fi
             ;;
-        key) look grep -h -w -e key -e "$((place))" /proc/sysvipc/{msg,sem,shm} ;;
+        key)
+            for entry in /proc/sysvipc/{msg,sem,shm}; do
+                ! grep -q -w -e "$((place))" "$entry" || look grep -w -e key -e "$((place))" "$entry"
+            done
+            ;;
         address)
             if command -v ss >/dev/null; then
                 look ss -H -l -n -t -u "sport = :${place##*:}"
@@ -123,7 +127,7 @@ show_object() {
             channel=$(readlink "/proc/$pid/fd/0")
             for entry in "/proc/$receiver/fd"/*; do
                 case $(readlink "$entry") in
-                    "$channel" | socket:*) look ls -l "$entry" ;;
+                    "$channel" | socket:* | *:\[eventfd\] | /memfd:*) look ls -l "$entry" ;;
                 esac
             done
             look ls -l "/proc/$pid/fd/0"

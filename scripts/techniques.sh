@@ -55,7 +55,7 @@ human() {
 row() {
     local name=$1 carries reach notices when_full
     carries=$(describe "$name" carries)
-    if [[ $(describe "$name" delivery) == best-effort ]]; then
+    if may_lose "$name"; then
         carries+=", may be lost"
     fi
     case $(describe "$name" reach) in

@@ -6,7 +6,7 @@ use std::time::Duration;
 use harness::{Process, Result, Role, Signal, Stdout, Trial, bytes, ensure};
 
 use crate::ends::endless;
-use crate::{always, blocks, reliable};
+use crate::{always, blocks};
 
 /// No program needs more memory than this, in bytes, however much goes through it.
 const MEMORY: usize = 64 << 20;
@@ -63,10 +63,11 @@ fn stdout_full(trial: &Trial) -> Result {
 
 /// Harmless signals at 1 kHz interrupt system calls, and nothing else.
 fn signal_storm(trial: &Trial) -> Result {
-    let payload = bytes(5, trial.pair.can.payload_limit.min(3 << 20));
+    let can = &trial.pair.can;
+    let payload = bytes(5, can.payload_limit.min(if can.reliable { 3 << 20 } else { 200_000 }));
     let file = trial.file("input", &payload)?;
-    let size = trial.pair.can.max_message.min(100).to_string();
-    let run = trial.both().sender(["--file", &file, "--size", &size]).start()?;
+    let size = can.max_message.min(100).to_string();
+    let run = trial.both().sender(["--file", &file, "--size", &size]).sender(trial.pair.pace()).start()?;
     let kinds = [Signal::URG, Signal::WINCH, Signal::CONT];
     for kind in kinds.into_iter().cycle() {
         run.sender.signal(kind)?;
@@ -82,6 +83,5 @@ fn signal_storm(trial: &Trial) -> Result {
 
 crate::promises! {
     blocks: slow_reader;
-    always: stdout_closed, stdout_full;
-    reliable: signal_storm;
+    always: stdout_closed, stdout_full, signal_storm;
 }

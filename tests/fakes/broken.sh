@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# A pair that keeps the contract, because it is the pair of fifo, or breaks one promise of it, because FAULT says
+# A pair that keeps the contract, because it is the pair of PREFIX, or breaks one promise of it, because FAULT says
 # so. tests/suite.rs runs it to see that the suite notices. Called as broken-sender or broken-receiver.
 #
-#   PAIR=tests/fakes/broken-sender,tests/fakes/broken-receiver FAULT=noise FIFO=target/debug/fifo cargo test …
+#   PAIR=tests/fakes/broken-sender,tests/fakes/broken-receiver FAULT=noise PREFIX=target/debug/fifo cargo test …
 set -euo pipefail
 
 role="${0##*broken-}"
-real="$FIFO-$role"
+real="$PREFIX-$role"
 endpoint=
 words=("$@")
 for ((at = 0; at + 1 < $#; at++)); do
@@ -18,6 +18,7 @@ if [[ "${1:-}" == --describe ]]; then exec "$real" --describe; fi
 case "${FAULT:-none}-$role" in
     lost-receiver) "$real" "$@" | head --lines=-1 ;;
     disorder-receiver) "$real" "$@" | sort --reverse ;;
+    miscount-receiver) exec "$real" "$@" 2> >(sed -u 's/lost [0-9]*/lost 1/' >&2) ;;
     noise-receiver) echo "received:" && exec "$real" "$@" ;;
     false-success-receiver) "$real" "$@" || exit 0 ;;
     deaf-receiver | deaf-sender)

@@ -3,11 +3,9 @@
 //! The folder is the registry of pairs of *programs*. A program that uses the techniques as libraries has to name
 //! their crates, and does so here, once: a line for each. A test fails while one is missing.
 
-use std::io;
-use std::net::TcpListener;
 use std::path::Path;
 
-use common::{Args, Context, Endpoint, Receiver, Result, Role, Sender, Technique};
+use common::{Args, Endpoint, Receiver, Result, Role, Sender, Technique};
 use nix::unistd::geteuid;
 
 /// A job for a technique that is known by name only.
@@ -37,10 +35,7 @@ pub struct Ends {
 impl Ends {
     /// Both ends of a channel that nobody else can meet at: its place is in the folder `dir`, which should be this
     /// user's own, or has the process's number and `number` in its name.
-    ///
-    /// # Errors
-    /// [`common::Error::System`] where no port is free.
-    pub fn private(technique: &'static Technique, dir: &Path, number: u32) -> Result<Ends> {
+    pub fn private(technique: &'static Technique, dir: &Path, number: u32) -> Ends {
         let id = std::process::id();
         let endpoint = match technique.endpoint {
             Endpoint::Path | Endpoint::Pid => {
@@ -49,7 +44,7 @@ impl Ends {
             Endpoint::Name => Some(format!("/ipc-lab-{}-{id}-{number}-{}", geteuid(), technique.name)),
             // Ours among those of all processes, as good as certainly: pids are below 2^22.
             Endpoint::Key => Some(format!("{:#x}", (id << 10 | number & 0x3ff).max(1))),
-            Endpoint::Address => Some(free_address().doing("look for a free port")?),
+            Endpoint::Address => Some(address(id, number)),
             Endpoint::Inherited => None,
         };
         let of = |role| {
@@ -57,7 +52,7 @@ impl Ends {
             args.endpoint.clone_from(&endpoint);
             args
         };
-        Ok(Ends { sender: of(Role::Sender), receiver: of(Role::Receiver) })
+        Ends { sender: of(Role::Sender), receiver: of(Role::Receiver) }
     }
 
     /// The types of the ends name the lifetime of their arguments, and a [`Job`] cannot; so these live for ever.
@@ -66,9 +61,11 @@ impl Ends {
     }
 }
 
-/// A port that was free a moment ago.
-fn free_address() -> io::Result<String> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+/// All of 127.0.0.0/8 is this machine, with room for every pid. A port that was free a moment ago would not do: the
+/// kernel may name it to another process, too, before either has bound it.
+fn address(id: u32, number: u32) -> String {
+    let [high, middle, low, ..] = [id >> 16 & 0x3f | 0x40, id >> 8 & 0xff, id & 0xff];
+    format!("127.{high}.{middle}.{low}:{}", 20_000 + number % 40_000)
 }
 
 /// For techniques whose ends find each other.
@@ -113,14 +110,25 @@ catalog! {
     file: strangers,
     mmap_file: strangers,
     posix_mq: strangers,
+    sysv_mq: strangers,
     shm: strangers,
     sysv_shm: strangers,
+    memfd: strangers,
     fifo: strangers,
     pipe: family,
     signal: strangers,
+    rt_signal: strangers,
     posix_sem: strangers,
+    sysv_sem: strangers,
+    robust_mutex: strangers,
     tcp: strangers,
+    udp: strangers,
     unix_stream: strangers,
+    unix_dgram: strangers,
+    unix_seqpacket: strangers,
+    socketpair: family,
+    eventfd: family,
+    process_vm: strangers,
 }
 
 #[cfg(test)]

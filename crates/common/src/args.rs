@@ -1,9 +1,14 @@
 //! The command line, the same for every program.
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -62,6 +67,17 @@ pub struct Args {
     /// Receiver: print figures at the end.
     pub stats: bool,
     extras: Vec<(&'static str, String)>,
+    pub(crate) death: Death,
+}
+
+/// What returns when a wait has become hopeless; see [`Args::end_waits_after`].
+#[derive(Clone, Default)]
+pub(crate) struct Death(pub(crate) Option<Arc<dyn Fn() -> io::Result<()> + Send + Sync>>);
+
+impl fmt::Debug for Death {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Death(..)" } else { "Death" })
+    }
 }
 
 /// What to do besides running: print a text and end well.
@@ -88,6 +104,7 @@ impl Args {
             output: None,
             stats: false,
             extras: Vec::new(),
+            death: Death::default(),
         }
     }
 
@@ -125,6 +142,23 @@ impl Args {
         self.extras.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
+    /// The numbers, separated by commas, that one of the technique's own options lists; `None` where it was not given.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for anything that is not a number in `range`.
+    pub fn numbers<T>(&self, name: &str, range: RangeInclusive<T>) -> Result<Option<Vec<T>>>
+    where
+        T: FromStr + PartialOrd + Display,
+    {
+        let Some(list) = self.extra(name) else { return Ok(None) };
+        let parse = |text: &str| text.trim().parse().ok().filter(|number| range.contains(number));
+        let numbers: Option<_> = list.split(',').map(parse).collect();
+        let (low, high) = (range.start(), range.end());
+        numbers
+            .map(Some)
+            .ok_or_else(|| Error::Usage(format!("--{name} {list}: numbers from {low} to {high} are needed")))
+    }
+
     /// Says something to the person at the terminal, unless `--quiet`.
     pub fn narrate(&self, text: &str) {
         if !self.quiet {
@@ -142,6 +176,13 @@ impl Args {
         self.extras.push((name, value.into()));
     }
 
+    /// For a program that knows its peer before the two have met, because it has forked it: `death` returns when the
+    /// peer is gone, and ends every wait of this end, as the death of a peer does that has come. It runs in a thread
+    /// of its own.
+    pub fn end_waits_after(&mut self, death: impl Fn() -> io::Result<()> + Send + Sync + 'static) {
+        self.death = Death(Some(Arc::new(death)));
+    }
+
     pub(crate) fn parse(
         technique: &'static Technique,
         role: Role,
@@ -151,13 +192,16 @@ impl Args {
             Ok(matches) if matches.get_flag("describe") => Ok(Parsed::Print(technique.to_string())),
             Ok(matches) => Ok(Parsed::Run(Box::new(read(technique, role, &matches)))),
             Err(answer) if !answer.use_stderr() => Ok(Parsed::Print(answer.to_string())),
-            Err(error) => {
-                let text = error.to_string();
-                let line = text.lines().next().unwrap_or_default();
-                Err(Error::Usage(line.trim_start_matches("error: ").to_owned()))
-            }
+            Err(error) => Err(usage(&error)),
         }
     }
+}
+
+/// What clap says in several lines, in one.
+pub(crate) fn usage(error: &clap::Error) -> Error {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    Error::Usage(line.trim_start_matches("error: ").to_owned())
 }
 
 /// Does this end take the options of `role`? In a family the sender starts the receiver and passes them on.
@@ -252,6 +296,7 @@ fn read(technique: &'static Technique, role: Role, matches: &ArgMatches) -> Args
         output: get(matches, "output"),
         stats: has("stats"),
         extras: extras.collect(),
+        death: Death::default(),
     }
 }
 

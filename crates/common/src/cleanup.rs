@@ -15,13 +15,16 @@ static UNDO: Mutex<(u64, Vec<Undo>)> = Mutex::new((0, Vec::new()));
 
 /// Undoes one creation, once: when dropped, or when SIGINT, SIGTERM or SIGHUP ends the program first.
 #[must_use = "dropping it undoes the creation at once"]
-pub(crate) struct Cleanup(u64);
+pub struct Cleanup(u64);
 
 impl Cleanup {
     /// Creates something and keeps how to undo it. No signal can end the program between the two.
     ///
     /// `create` runs under a lock, so it must neither block nor make or drop a `Cleanup` itself.
-    pub(crate) fn create<T, U: FnOnce() + Send + 'static>(
+    ///
+    /// # Errors
+    /// That of `create`.
+    pub fn create<T, U: FnOnce() + Send + 'static>(
         create: impl FnOnce() -> io::Result<(T, U)>,
     ) -> io::Result<(T, Cleanup)> {
         let mut registry = lock();

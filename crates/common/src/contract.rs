@@ -6,7 +6,8 @@ use crate::Result;
 
 /// The end that hands messages over.
 ///
-/// * Messages arrive whole, in order and once, or the receiver is told that the sender is gone.
+/// * Messages arrive whole, in order and once, or the receiver is told that the sender is gone. Where delivery is
+///   best effort this is true of those that arrive, and both ends are told how many did not.
 /// * An empty message is a message.
 /// * The end is always said: a receiver never takes a sender's death for its last word.
 pub trait Sender: Sized {
@@ -22,7 +23,7 @@ pub trait Sender: Sized {
     /// like success.
     ///
     /// # Errors
-    /// As [`send`](Self::send).
+    /// As [`send`](Self::send); [`Error::Lost`](crate::Error::Lost) where delivery is best effort.
     fn finish(self) -> Result<()>;
 }
 
@@ -32,7 +33,8 @@ pub trait Receiver {
     ///
     /// # Errors
     /// [`Error::PeerGone`](crate::Error::PeerGone) where the sender ended without finishing, after every
-    /// whole message that it had handed over has been returned.
+    /// whole message that it had handed over has been returned; [`Error::Lost`](crate::Error::Lost), once, in place
+    /// of the end where delivery is best effort and something is missing.
     fn recv(&mut self) -> Result<Option<&[u8]>>;
 }
 
@@ -70,7 +72,8 @@ pub enum Reach {
 pub enum Delivery {
     /// Everything, once and in order.
     Reliable,
-    /// The kernel may drop messages.
+    /// The kernel or the network may drop messages. What arrives is whole, in order and once, and what does not is
+    /// counted.
     BestEffort,
 }
 

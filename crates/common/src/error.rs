@@ -45,6 +45,16 @@ pub enum Error {
         /// What a person can do about it.
         hint: Option<String>,
     },
+    /// Messages were lost, and it is known how many (exit code 6).
+    #[error("lost {lost} of {of} messages{}", tail(hint))]
+    Lost {
+        /// Messages that were sent and did not come out.
+        lost: u64,
+        /// Messages that were sent.
+        of: u64,
+        /// What a person can do about it.
+        hint: Option<String>,
+    },
     /// This machine does not offer the mechanism (exit code 77, which test tools take for a skip).
     #[error("not supported on this machine: {0}")]
     Unsupported(String),
@@ -63,6 +73,7 @@ impl Error {
             Error::PeerGone(_) => 3,
             Error::TimedOut { .. } => 4,
             Error::TooLong { .. } => 5,
+            Error::Lost { .. } => 6,
             Error::Unsupported(_) => 77,
         }
     }
@@ -75,7 +86,7 @@ impl Error {
     /// Adds what a person can do about it, for errors that have room for it.
     #[must_use]
     pub fn with_hint(mut self, text: impl Into<String>) -> Error {
-        if let Error::System { hint, .. } | Error::TooLong { hint, .. } = &mut self {
+        if let Error::System { hint, .. } | Error::TooLong { hint, .. } | Error::Lost { hint, .. } = &mut self {
             *hint = Some(text.into());
         }
         self

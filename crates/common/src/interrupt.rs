@@ -12,15 +12,14 @@ use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 
 use crate::{Context, Result, cleanup, helper};
 
-/// Starts the thread. Call it before any other thread starts, for threads inherit the signal mask.
-pub(crate) fn end_cleanly_on_signals(program: String, quiet: bool) -> Result<()> {
-    let mut signals = SigSet::empty();
-    for ending in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        // nohup(1) and a script's `&` start programs with a signal ignored, and mean it.
-        if !is_ignored(ending).doing("sigaction")? {
-            signals.add(ending);
-        }
-    }
+/// From now on SIGINT, SIGTERM and SIGHUP end this process and undo what it has made. Every program has this from
+/// [`program`](crate::program); what uses the techniques in another way calls it before any other thread starts, for
+/// threads inherit the signal mask.
+///
+/// # Errors
+/// [`Error::System`](crate::Error::System) where a thread cannot be started.
+pub fn end_cleanly_on_signals(program: String, quiet: bool) -> Result<()> {
+    let signals = ending_signals()?;
     signals.thread_block().doing("pthread_sigmask")?;
     // A write beyond `ulimit -f` is to fail with EFBIG like any other failed write, and not to kill.
     // SAFETY: to ignore a signal installs no handler that could do harm.
@@ -34,6 +33,21 @@ pub(crate) fn end_cleanly_on_signals(program: String, quiet: bool) -> Result<()>
         process::exit(128 + signal as i32);
     };
     helper::spawn("signals", wait).doing("starting a thread")
+}
+
+/// SIGINT, SIGTERM and SIGHUP, but for those that the program was started with ignored: nohup(1) and a script's `&`
+/// do that, and mean it.
+///
+/// # Errors
+/// [`Error::System`](crate::Error::System), as of sigaction(2).
+pub fn ending_signals() -> Result<SigSet> {
+    let mut signals = SigSet::empty();
+    for ending in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        if !is_ignored(ending).doing("sigaction")? {
+            signals.add(ending);
+        }
+    }
+    Ok(signals)
 }
 
 fn is_ignored(signal: Signal) -> io::Result<bool> {

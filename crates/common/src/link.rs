@@ -2,14 +2,14 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 use crate::cleanup::Cleanup;
-use crate::endpoint;
 use crate::error::reason;
-use crate::rendezvous::{Attachment, Claim, wait_for_exit};
+use crate::rendezvous::{Attachment, Claim, wait_for_exit, wait_for_hang_up};
 use crate::search::{Search, runtime_folder};
 use crate::watch::{Cause, Watch};
-use crate::{Args, Context, Error, Result, Role};
+use crate::{Args, Context, Error, Result, Role, endpoint, pid_file};
 
 /// What a technique's sender or receiver waits through. It lives as long as the conversation; dropping a
 /// receiver's link removes the endpoint.
@@ -34,6 +34,9 @@ impl Link {
     /// [`Error::System`] where a thread cannot be started.
     pub fn bare(args: &Args) -> Result<Link> {
         let watch = Watch::new(args.timeout).doing("starting a thread")?;
+        if let Some(death) = args.death.0.clone() {
+            watch.peer(move || death()).doing("starting a thread")?;
+        }
         Ok(Link { watch, hold: Hold::Nothing, args: args.clone(), endpoint: args.endpoint()? })
     }
 
@@ -75,6 +78,17 @@ impl Link {
         Ok((link, made))
     }
 
+    /// The receiver's end where it is found by its pid: the object is the pid file.
+    ///
+    /// # Errors
+    /// As [`claim`](Self::claim).
+    pub fn claim_pid_file(args: &Args) -> Result<Link> {
+        let path = PathBuf::from(args.endpoint()?);
+        let remove = path.clone();
+        let (link, ()) = Link::claim(args, || pid_file::create(&path), move || pid_file::remove(&remove))?;
+        Ok(link)
+    }
+
     /// The sender's end: waits until a receiver is ready.
     ///
     /// # Errors
@@ -94,6 +108,15 @@ impl Link {
         link.watch.peer(move || wait_for_exit(&receiver)).doing("starting a thread")?;
         link.hold = Hold::Sender(attachment);
         Ok(link)
+    }
+
+    /// For a mechanism that finds its peer itself and does not tell of its death: `line` is an end of a pipe or stream
+    /// socket whose other end the peer alone has, so that it hangs up when the peer dies.
+    ///
+    /// # Errors
+    /// [`Error::System`] where a thread cannot be started.
+    pub fn watch_peer(&self, line: OwnedFd) -> Result<()> {
+        self.watch.peer(move || wait_for_hang_up(&line)).doing("starting a thread")
     }
 
     /// The endpoint, as a person writes it.
@@ -124,8 +147,9 @@ impl Link {
         }
     }
 
-    /// For the receiver: what finds the sender that has attached, its pid and a pidfd of it.
-    pub fn find_sender(&self) -> impl Fn() -> io::Result<Option<(i32, OwnedFd)>> + Send + use<> {
+    /// For the receiver: what finds the sender that has attached, its pid and, unless it has ended already, a pidfd
+    /// of it.
+    pub fn find_sender(&self) -> impl Fn() -> io::Result<Option<(i32, Option<OwnedFd>)>> + Send + use<> {
         let find = match &self.hold {
             Hold::Receiver(claim) => Some(claim.sender()),
             _ => None,
@@ -195,10 +219,12 @@ impl Link {
         };
         match error.kind() {
             BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof => self.gone(call, Some(&error)),
+            // For a datagram socket: nobody is at that address any more.
+            ConnectionRefused => self.gone(call, Some(&error)),
             // ETIMEDOUT is the network's own word for a peer that no longer answers.
             TimedOut => self.gone(call, Some(&error)),
             // What a sender has attached to is there for as long as its receiver.
-            NotFound | ConnectionRefused if matches!(self.hold, Hold::Sender(_)) => self.gone(call, Some(&error)),
+            NotFound if matches!(self.hold, Hold::Sender(_)) => self.gone(call, Some(&error)),
             // System V objects do not live on for those who use them, as a removed file does.
             _ if error.raw_os_error() == Some(libc::EIDRM) && matches!(self.hold, Hold::Sender(_)) => {
                 self.gone(call, Some(&error))

@@ -25,6 +25,7 @@ pub struct Output {
     /// Where the nameless file will get its name.
     publish: Option<PathBuf>,
     figures: Figures,
+    finished: bool,
     args: Args,
 }
 
@@ -47,7 +48,7 @@ impl Output {
         };
         let live = is_watched(&file).doing(format!("fstat {name}"))?;
         let sink = BufWriter::with_capacity(64 << 10, file);
-        Ok(Output { sink, name, live, publish, figures: Figures::default(), args: args.clone() })
+        Ok(Output { sink, name, live, publish, figures: Figures::default(), finished: false, args: args.clone() })
     }
 
     /// Writes one message.
@@ -77,17 +78,31 @@ impl Output {
                 .map_err(explain)?;
         }
         if self.args.stats {
-            crate::program::complain(&self.args.program(), &self.figures.line());
+            self.print_figures();
         } else {
             self.args.narrate(&format!("received {} messages, {} bytes", self.figures.messages, self.figures.bytes));
         }
+        self.finished = true;
         Ok(())
+    }
+
+    fn print_figures(&mut self) {
+        crate::program::complain(&self.args.program(), &self.figures.line());
     }
 
     fn check(&self, result: io::Result<()>) -> Result<()> {
         match result {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Error::OutputClosed),
             other => other.doing(format!("write {}", self.name)),
+        }
+    }
+}
+
+impl Drop for Output {
+    /// What came of a conversation that failed has figures, too.
+    fn drop(&mut self) {
+        if self.args.stats && !self.finished && self.figures.messages > 0 {
+            self.print_figures();
         }
     }
 }

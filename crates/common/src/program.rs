@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 
 use nix::sys::stat::{Mode, umask};
 
-use crate::args::Parsed;
-use crate::{Args, Error, Result, Role, Technique, interrupt};
+use crate::args::{Parsed, usage};
+use crate::{Args, Context, Error, Result, Role, Technique, interrupt};
 
 /// The mask that the program was started with; what `--output` makes is the user's own file and obeys it.
 pub(crate) static USERS_UMASK: OnceLock<Mode> = OnceLock::new();
@@ -15,17 +15,37 @@ pub(crate) static USERS_UMASK: OnceLock<Mode> = OnceLock::new();
 /// Runs one end of a technique as a program: `body` is its loop.
 ///
 /// Exit codes: 0 done, 1 the system refused, 2 usage, 3 the peer is gone, 4 timed out, 5 message too long,
-/// 77 not supported on this machine, 128+n ended by signal n.
+/// 6 messages were lost, 77 not supported on this machine, 128+n ended by signal n.
 pub fn program(technique: &'static Technique, role: Role, body: impl FnOnce(&Args) -> Result<()>) -> ExitCode {
-    let name = format!("{}-{role}", technique.name);
-    match run(technique, role, body) {
+    exit(&format!("{}-{role}", technique.name), run(technique, role, body))
+}
+
+/// How any program of this workspace ends: `name` and one line on standard error where it failed, and the exit code.
+pub fn exit(name: &str, result: Result<()>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if !matches!(error, Error::OutputClosed) {
-                complain(&name, &error.to_string());
+                complain(name, &error.to_string());
             }
             ExitCode::from(error.exit_code())
         }
+    }
+}
+
+/// The command line of a program that is no end of a technique; `None` for `--help` and `--version`, which are
+/// answered here.
+///
+/// # Errors
+/// [`Error::Usage`] where it makes no sense.
+pub fn command_line(command: clap::Command) -> Result<Option<clap::ArgMatches>> {
+    match command.try_get_matches() {
+        Ok(matches) => Ok(Some(matches)),
+        Err(answer) if !answer.use_stderr() => {
+            answered(&answer.to_string());
+            Ok(None)
+        }
+        Err(error) => Err(usage(&error)),
     }
 }
 
@@ -33,8 +53,7 @@ fn run(technique: &'static Technique, role: Role, body: impl FnOnce(&Args) -> Re
     let args = match Args::parse(technique, role, std::env::args_os())? {
         Parsed::Run(args) => args,
         Parsed::Print(text) => {
-            // Nobody reads it? Then nothing is lost.
-            let _ = io::stdout().lock().write_all(text.as_bytes());
+            answered(&text);
             return Ok(());
         }
     };
@@ -44,8 +63,25 @@ fn run(technique: &'static Technique, role: Role, body: impl FnOnce(&Args) -> Re
     body(&args)
 }
 
+fn answered(text: &str) {
+    // Nobody reads it? Then nothing is lost.
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// Writes to standard output what a program that is no receiver has to say.
+///
+/// # Errors
+/// [`Error::OutputClosed`] where nobody reads any more, [`Error::System`] for anything else.
+pub fn print(text: &str) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Error::OutputClosed),
+        other => other.doing("write to standard output"),
+    }
+}
+
 /// One line on standard error. A line that cannot be written is no reason to fail.
-pub(crate) fn complain(program: &str, text: &str) {
+pub fn complain(program: &str, text: &str) {
     // One write, so that the lines of both ends do not mix.
     let line = format!("{program}: {}\n", text.replace('\n', " "));
     let _ = io::stderr().lock().write_all(line.as_bytes());

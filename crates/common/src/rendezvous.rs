@@ -88,10 +88,15 @@ impl Claim {
         self.file.0.write_all_at(format!("receiver {}\n", std::process::id()).as_bytes(), 0)
     }
 
-    /// What finds the sender that has attached: its pid and a pidfd of it.
-    pub(crate) fn sender(&self) -> impl Fn() -> io::Result<Option<(i32, OwnedFd)>> + Send + use<> {
+    /// What finds the sender that has attached: its pid and, while it lives, a pidfd of it.
+    pub(crate) fn sender(&self) -> impl Fn() -> io::Result<Option<(i32, Option<OwnedFd>)>> + Send + use<> {
         let file = Arc::clone(&self.file.0);
-        move || death_watch(&file, Byte::Sender)
+        move || {
+            // In this order: one that attaches in between is found alive.
+            let written = written_sender(&file)?;
+            let living = death_watch(&file, Byte::Sender)?;
+            Ok(living.map(|(pid, pidfd)| (pid, Some(pidfd))).or(written.map(|pid| (pid, None))))
+        }
     }
 
     /// What waits, in a thread of its own, until the sender has come and gone.
@@ -191,9 +196,18 @@ fn holder(file: &File, byte: Byte) -> io::Result<Option<i32>> {
 
 /// Has a sender attached to this receiver, whatever has become of it?
 fn is_taken(file: &File) -> io::Result<bool> {
+    Ok(text(file)?.lines().any(|line| line.starts_with("sender")))
+}
+
+/// The pid that the sender wrote when it attached. It may be another process's by now.
+fn written_sender(file: &File) -> io::Result<Option<i32>> {
+    Ok(text(file)?.lines().find_map(|line| line.strip_prefix("sender ")?.parse().ok()))
+}
+
+fn text(file: &File) -> io::Result<String> {
     let mut text = [0; 128];
     let len = file.read_at(&mut text, 0)?;
-    Ok(text[..len].windows(6).any(|word| word == b"sender"))
+    Ok(String::from_utf8_lossy(&text[..len]).into_owned())
 }
 
 /// The pid of the holder of `byte`, if there is one, and a descriptor that becomes readable when it ends.
@@ -271,8 +285,18 @@ pub(crate) fn folder_of(path: &Path) -> PathBuf {
 
 /// Waits until the process of a pidfd ends.
 pub(crate) fn wait_for_exit(pidfd: &OwnedFd) -> io::Result<()> {
+    wait_for(pidfd, PollFlags::POLLIN)
+}
+
+/// Waits until nobody has the other end of a pipe or stream socket any more.
+pub(crate) fn wait_for_hang_up(line: &OwnedFd) -> io::Result<()> {
+    // POLLHUP, or POLLERR for a pipe's writing end, comes without being asked for.
+    wait_for(line, PollFlags::empty())
+}
+
+fn wait_for(fd: &OwnedFd, events: PollFlags) -> io::Result<()> {
     loop {
-        match poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE) {
+        match poll(&mut [PollFd::new(fd.as_fd(), events)], PollTimeout::NONE) {
             Err(nix::Error::EINTR) => {}
             other => return other.map(drop).map_err(Into::into),
         }

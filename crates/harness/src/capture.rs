@@ -15,6 +15,8 @@ pub enum Stdout {
     Count,
     /// Nobody reads, and the pipe is as small as a pipe can be.
     Held,
+    /// Nobody reads, and it is not a pipe but a Unix socket.
+    Socket,
     /// So many bytes are read, then the pipe is closed, as `head` does.
     Head(usize),
     /// It goes to a file or device that exists.

@@ -15,6 +15,8 @@ const SLACK: Duration = Duration::from_millis(500);
 const LONG_ENOUGH: Duration = Duration::from_millis(50);
 /// Bytes in a message: small ones make a transfer long without making it large.
 const MESSAGE: usize = 64;
+/// Bytes to begin with where nothing is lost, and where a queue that is full drops: few enough messages for any queue.
+const PAYLOAD: (usize, usize) = (256 << 10, 8 << 10);
 
 /// Who is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +52,7 @@ impl Plan {
     /// # Errors
     /// Where a transfer that nobody disturbs fails.
     pub fn measure(pair: &Pair) -> Result<Plan> {
-        let mut len = (pair.can.payload_limit / 2).min(256 << 10);
+        let mut len = (pair.can.payload_limit / 2).min(if pair.can.reliable { PAYLOAD.0 } else { PAYLOAD.1 });
         loop {
             let payload = bytes(9, len);
             // The shortest of some: most moments shall lie within the transfer and not after it.
@@ -79,7 +81,7 @@ fn undisturbed(pair: &Pair, payload: &[u8]) -> Result<Duration> {
 fn start(trial: &Trial, payload: &[u8]) -> Result<Run> {
     let file = trial.file("input", payload)?;
     let size = MESSAGE.min(trial.pair.can.max_message).to_string();
-    let input = ["--file", &file, "--size", &size];
+    let input = [&["--file", &file, "--size", &size][..], trial.pair.pace()].concat();
     if trial.pair.is_family() {
         return trial.both().sender(input).timeout(TIMEOUT).start();
     }

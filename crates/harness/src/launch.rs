@@ -4,6 +4,8 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write, pipe};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -32,6 +34,8 @@ enum Stdin {
     Bytes(Vec<u8>),
     /// A few bytes, and no end after them.
     Open(Vec<u8>),
+    /// Nothing, and no end after it, from a Unix socket.
+    Socket,
 }
 
 impl<'t> Launch<'t> {
@@ -80,6 +84,19 @@ impl<'t> Launch<'t> {
         self
     }
 
+    /// Gives it an end of a channel, as a family inherits one, at whose other end nobody reads or writes: a pipe
+    /// where bytes go through it, else a Unix socket, which takes descriptors as well.
+    #[must_use]
+    pub fn silent_channel(mut self) -> Self {
+        let bytes = self.trial.pair.can.byte_stream;
+        self.args.extend(["--endpoint", "-"].map(OsString::from));
+        match self.role {
+            Role::Sender => self.stdout = if bytes { Stdout::Held } else { Stdout::Socket },
+            Role::Receiver => self.stdin = if bytes { Stdin::Open(Vec::new()) } else { Stdin::Socket },
+        }
+        self
+    }
+
     /// Runs it under this file mode creation mask.
     #[must_use]
     pub fn umask(mut self, mask: u32) -> Self {
@@ -100,7 +117,12 @@ impl<'t> Launch<'t> {
             command.arg("--endpoint").arg(endpoint);
         }
         command.args(&self.args).env("XDG_RUNTIME_DIR", trial.runtime_dir()).env_remove("RUST_BACKTRACE");
-        command.stdin(if matches!(self.stdin, Stdin::Empty) { Stdio::null() } else { Stdio::piped() });
+        let mut kept = None;
+        command.stdin(match self.stdin {
+            Stdin::Empty => Stdio::null(),
+            Stdin::Bytes(_) | Stdin::Open(_) => Stdio::piped(),
+            Stdin::Socket => Stdio::from(kept_socket(&mut kept)?),
+        });
         prepare(&mut command, self.umask);
         let (stdout, stderr) = (Capture::default(), Capture::default());
         let (errors, stderr_end) = pipe()?;
@@ -111,6 +133,7 @@ impl<'t> Launch<'t> {
                 let file = File::options().write(true).open(path);
                 command.stdout(file.map_err(|error| format!("{}: {error}", path.display()))?);
             }
+            Stdout::Socket => drop(command.stdout(kept_socket(&mut kept)?)),
             other => {
                 let (output, stdout_end) = pipe()?;
                 command.stdout(stdout_end);
@@ -134,18 +157,22 @@ impl<'t> Launch<'t> {
         process.started = started;
         process.held = Mutex::new(held);
         process.stderr = stderr;
-        process.stdout = if matches!(self.stdout, Stdout::File(_)) { Capture::closed() } else { stdout };
+        process.stdout = match self.stdout {
+            Stdout::File(_) | Stdout::Socket => Capture::closed(),
+            _ => stdout,
+        };
+        process._kept = kept;
         if let Some(mut pipe) = child.stdin.take() {
             match self.stdin {
                 Stdin::Open(bytes) => {
                     pipe.write_all(&bytes)?;
-                    process._stdin = Some(pipe);
+                    process._kept = Some(pipe.into());
                 }
                 Stdin::Bytes(bytes) => {
                     // A program that ends early breaks the pipe, and that is its right.
                     thread::spawn(move || drop(pipe.write_all(&bytes)));
                 }
-                Stdin::Empty => {}
+                Stdin::Empty | Stdin::Socket => {}
             }
         }
         Ok(process)
@@ -160,6 +187,13 @@ impl<'t> Launch<'t> {
         process.wait_for_line(&format!("{}: ready", process.name))?;
         Ok(process)
     }
+}
+
+/// One end of a pair of sockets; the other one is kept.
+fn kept_socket(kept: &mut Option<OwnedFd>) -> io::Result<OwnedFd> {
+    let (ours, theirs) = UnixStream::pair()?;
+    *kept = Some(ours.into());
+    Ok(theirs.into())
 }
 
 /// A program respects a signal that is ignored when it starts; whether ours is must not change what we see.

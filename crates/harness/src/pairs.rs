@@ -95,6 +95,12 @@ impl Pair {
         Ok(Pair { name: get("name")?.to_owned(), can, sender, receiver })
     }
 
+    /// What a sender is told where the kernel drops what the receiver is too slow for: pauses of half a millisecond, so that
+    /// a queue of some hundred messages has room for what comes while the machine is busy with something else.
+    pub fn pace(&self) -> &'static [&'static str] {
+        if self.can.reliable { &[] } else { &["--interval", "0.0005"] }
+    }
+
     /// Does the sender start the receiver?
     pub fn is_family(&self) -> bool {
         self.can.reach == Reach::Family

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io::PipeReader;
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::ChildStdin;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -41,7 +40,8 @@ pub struct Process {
     pub(crate) stdout: Capture,
     pub(crate) stderr: Capture,
     pub(crate) held: Mutex<Option<PipeReader>>,
-    pub(crate) _stdin: Option<ChildStdin>,
+    /// The other end of a standard input or output that must not be closed.
+    pub(crate) _kept: Option<OwnedFd>,
     pub(crate) outcome: OnceLock<Outcome>,
 }
 
@@ -79,7 +79,7 @@ impl Process {
             stdout: Capture::closed(),
             stderr: Capture::closed(),
             held: Mutex::new(None),
-            _stdin: None,
+            _kept: None,
             outcome: OnceLock::new(),
         })
     }
@@ -103,6 +103,17 @@ impl Process {
             Ok(()) | Err(Errno::SRCH) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Stops one that this program has started, and waits until it stands still. One that has ended is no error.
+    ///
+    /// # Errors
+    /// Where it is another program's child.
+    pub fn stop(&self) -> Result {
+        self.signal(Signal::STOP)?;
+        let either = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::PidFd(self.pidfd.as_fd()), either)?;
+        Ok(())
     }
 
     /// Waits for the end until the trial's deadline.
@@ -181,10 +192,10 @@ impl Process {
             .ok_or_else(|| format!("{}: only {} of {len} bytes came out", self.name, self.stdout.total()).into())
     }
 
-    /// Begins to read a standard output that nobody has read ([`Stdout::Held`](crate::Stdout::Held)).
+    /// Begins to read a standard output that nobody has read ([`Stdout::Held`](crate::Stdout::Held)), and keeps it.
     pub fn drain(&self) {
         if let Some(pipe) = self.held.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            self.stdout.drain(pipe, false, usize::MAX);
+            self.stdout.drain(pipe, true, usize::MAX);
         }
     }
 

@@ -2,7 +2,8 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::net::TcpListener;
+use std::io;
+use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -139,7 +140,7 @@ impl Trial {
         left.extend(self.objects().iter().map(ToString::to_string));
         left.extend(leftovers::files(&self.runtime_dir()).iter().map(|path| path.display().to_string()));
         if let Some(address) = self.endpoint().filter(|_| self.pair.can.endpoint == EndpointKind::Address)
-            && let Err(error) = TcpListener::bind(address)
+            && let Err(error) = is_free(address)
         {
             left.push(format!("{address}: {error}"));
         }
@@ -192,11 +193,16 @@ fn free_address() -> Result<String> {
         // Two test runs at once begin at different places.
         let offset = (NEXT.fetch_add(1, Ordering::Relaxed) + std::process::id() * 97) % 10_000;
         let address = format!("127.0.0.1:{}", 10_000 + offset);
-        if TcpListener::bind(&address).is_ok() {
+        if is_free(&address).is_ok() {
             return Ok(address);
         }
     }
     Err("no port is free".into())
+}
+
+/// Can a receiver of either protocol have this address?
+fn is_free(address: &str) -> io::Result<()> {
+    TcpListener::bind(address).map(drop).and(UdpSocket::bind(address).map(drop))
 }
 
 /// For messages: a path relative to nothing but readable.

@@ -16,7 +16,7 @@ pub const TECHNIQUE: Technique = Technique {
     name: "pipe",
     summary: "a pipe: a byte stream from a process to the child that it starts",
     chapter: Chapter::Pipe,
-    kernel_object: "a pipe buffer of 64 KiB, without a name",
+    kernel_object: "a pipe buffer of 256 KiB, without a name",
     carries: Carries::Bytes,
     reach: Reach::Family,
     delivery: Delivery::Reliable,

@@ -50,7 +50,7 @@ pub const TECHNIQUE: Technique = Technique {
 /// # Errors
 /// See [`Link::attach`]; [`Error::Usage`] for a priority that does not exist.
 pub fn sender(args: &Args) -> Result<impl Sender> {
-    let priorities = priorities(args)?;
+    let priorities = args.numbers("priority", MESSAGE..=HIGHEST)?.unwrap_or_else(|| vec![MESSAGE]);
     let link = Link::attach(args)?;
     let queue = Arc::new(link.wait("mq_open", || Queue::open(link.endpoint()))?);
     stop_with(&link, &queue);
@@ -122,13 +122,4 @@ impl Receiver for QueueReceiver {
 fn stop_with(link: &Link, queue: &Arc<Queue>) {
     let queue = Arc::clone(queue);
     link.on_stop(move || drop(queue.stop_blocking()));
-}
-
-fn priorities(args: &Args) -> Result<Vec<u32>> {
-    let Some(list) = args.extra("priority") else { return Ok(vec![MESSAGE]) };
-    let parse = |text: &str| text.trim().parse().ok().filter(|priority| (MESSAGE..=HIGHEST).contains(priority));
-    list.split(',')
-        .map(parse)
-        .collect::<Option<_>>()
-        .ok_or_else(|| Error::Usage(format!("--priority {list}: priorities are numbers from {MESSAGE} to {HIGHEST}")))
 }

@@ -7,9 +7,10 @@
 //!
 //! A byte 0 is the end: a signal cannot be closed.
 
-use std::env;
+use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write};
 use std::path::PathBuf;
+use std::{env, process};
 
 use signal::signal;
 
@@ -17,9 +18,9 @@ fn main() -> io::Result<()> {
     let path = PathBuf::from(env::args_os().nth(1).expect("usage: signal-plain-receiver PID-FILE"));
     // First of all: once the pid can be read, a signal may come, and unblocked it would kill.
     signal::block()?;
-    signal::create_pid_file(&path)?;
+    writeln!(File::create_new(&path)?, "{}", process::id())?;
     let reader = signal::Reader::accept(|pid| signal::Peer::open(pid).map(Some));
-    signal::remove_pid_file(&path)?;
+    fs::remove_file(&path)?;
     for byte in BufReader::new(reader?).bytes() {
         match byte? {
             0 => break,

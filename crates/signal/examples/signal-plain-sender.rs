@@ -3,16 +3,17 @@
 
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStringExt;
-use std::{env, path::PathBuf};
+use std::{env, fs};
 
 use signal::signal;
 
 fn main() -> io::Result<()> {
     let mut args = env::args_os().skip(1);
-    let path = PathBuf::from(args.next().expect("usage: signal-plain-sender PID-FILE [TEXT]..."));
+    let path = args.next().expect("usage: signal-plain-sender PID-FILE [TEXT]...");
+    let pid = fs::read_to_string(path)?.trim().parse().expect("a pid in the file");
     // The acknowledgements are signals too.
     signal::block()?;
-    let mut writer = signal::Writer::new(signal::Peer::open(signal::read_pid_file(&path)?)?);
+    let mut writer = signal::Writer::new(signal::Peer::open(pid)?);
     for text in args {
         let mut line = text.into_vec();
         line.push(b'\n');

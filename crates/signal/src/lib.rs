@@ -1,8 +1,6 @@
 //! How two signals keep the contract: acknowledged bits are a byte stream, so messages are framed. Who the other
 //! process is, and that it has died, the [`Link`] tells: a signal says only which pid sent it.
 
-use std::path::PathBuf;
-
 use common::{
     Args, Carries, Chapter, Context, Delivery, Endpoint, FrameReader, FrameWriter, Link, Notices, Reach, Receiver,
     Result, Sender, Technique, WhenFull,
@@ -48,11 +46,12 @@ pub fn sender(args: &Args) -> Result<impl Sender> {
 pub fn receiver(args: &Args) -> Result<impl Receiver> {
     // Before anybody can find this process: a SIGUSR1 that is not blocked would end it.
     signal::block().doing("pthread_sigmask")?;
-    let path = PathBuf::from(args.endpoint()?);
-    let (create, remove) = (path.clone(), path);
-    let (link, ()) = Link::claim(args, || signal::create_pid_file(&create), move || signal::remove_pid_file(&remove))?;
+    let link = Link::claim_pid_file(args)?;
     let find = link.find_sender();
     // A bit counts when it comes from the process that has attached; everybody else's are noise.
-    let peer = move |from| Ok(find()?.filter(|(pid, _)| *pid == from).map(|(pid, pidfd)| Peer::new(pid, pidfd)));
+    let peer = move |from| {
+        let sender = find()?.filter(|(pid, _)| *pid == from);
+        Ok(sender.and_then(|(pid, pidfd)| Some(Peer::new(pid, pidfd?))))
+    };
     Ok(FrameReader::new(link, move || Reader::accept(&peer)))
 }

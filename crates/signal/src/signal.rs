@@ -15,17 +15,13 @@
 //! Manual pages: signal(7), sigprocmask(2), sigwaitinfo(2), pidfd_open(2), pidfd_send_signal(2).
 #![expect(unsafe_code, reason = "sigwaitinfo and the pidfd calls have no safe wrapper")]
 
-use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
-use std::{process, ptr};
+use std::ptr;
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
-use nix::unistd::geteuid;
 
 const ZERO: Signal = Signal::SIGUSR1;
 const ONE: Signal = Signal::SIGUSR2;
@@ -40,37 +36,6 @@ const ACKNOWLEDGED: Signal = Signal::SIGUSR1;
 /// None on Linux.
 pub fn block() -> io::Result<()> {
     Ok(bits().thread_block()?)
-}
-
-/// Makes a file with this process's pid in it, for this user alone.
-///
-/// # Errors
-/// `EEXIST` where the path exists, whatever it is.
-pub fn create_pid_file(path: &Path) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    writeln!(file, "{}", process::id()).inspect_err(|_| drop(fs::remove_file(path)))
-}
-
-/// The pid in the file. Whether the process still lives, or is still the same, the file does not say.
-///
-/// # Errors
-/// `ENOENT`; `InvalidData` where it contains something else.
-pub fn read_pid_file(path: &Path) -> io::Result<i32> {
-    let text = fs::read_to_string(path)?;
-    // 0 and negative numbers would mean whole groups of processes: kill(2).
-    text.trim().parse().ok().filter(|&pid| pid > 0).ok_or_else(|| io::ErrorKind::InvalidData.into())
-}
-
-/// Removes the pid file.
-///
-/// # Errors
-/// `EEXIST` where it is not such a file as [`create_pid_file`] makes; `ENOENT`.
-pub fn remove_pid_file(path: &Path) -> io::Result<()> {
-    let meta = fs::symlink_metadata(path)?;
-    if !meta.is_file() || meta.uid() != geteuid().as_raw() || meta.mode() & 0o7777 != 0o600 {
-        return Err(Errno::EEXIST.into());
-    }
-    fs::remove_file(path)
 }
 
 /// The other process. A pid is given to a new process some time after the old one has ended; a pidfd never is,

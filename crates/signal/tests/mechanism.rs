@@ -1,17 +1,10 @@
 //! The mechanism alone, as a copy of it is tested too.
 #![expect(unsafe_code, reason = "the two ends must be processes of one thread each, which fork(2) makes")]
 
-use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
-use std::{env, process, ptr};
+use std::ptr;
 
 use signal::signal;
-
-/// A path that nothing stands at.
-fn unused_path(name: &str) -> PathBuf {
-    env::temp_dir().join(format!("signal-mechanism-{}-{name}", process::id()))
-}
 
 /// Runs `body` in a child process, which inherits the blocked signals and is told its parent's pid.
 ///
@@ -72,26 +65,5 @@ fn a_writer_is_told_that_the_reader_has_ended() -> io::Result<()> {
     let result = signal::Writer::new(peer).write(b"x");
     assert_eq!(result.map_err(|error| error.kind()), Err(io::ErrorKind::BrokenPipe));
     assert!(signal::Peer::open(gone).is_err());
-    Ok(())
-}
-
-#[test]
-fn a_pid_file_holds_the_pid_and_nothing_else_is_taken_for_one() -> io::Result<()> {
-    let path = unused_path("pid");
-    signal::create_pid_file(&path)?;
-    assert_eq!(signal::read_pid_file(&path)?, process::id() as i32);
-    let again = signal::create_pid_file(&path);
-    signal::remove_pid_file(&path)?;
-    assert_eq!(again.map_err(|error| error.kind()), Err(io::ErrorKind::AlreadyExists));
-    for text in ["", "-1", "0", "x", "99999999999"] {
-        fs::write(&path, text)?;
-        let read = signal::read_pid_file(&path);
-        assert_eq!(read.map_err(|error| error.kind()), Err(io::ErrorKind::InvalidData), "{text:?}");
-    }
-    fs::remove_file(&path)?;
-    File::create_new(&path)?.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
-    let foreign = signal::remove_pid_file(&path);
-    fs::remove_file(&path)?;
-    assert_eq!(foreign.map_err(|error| error.kind()), Err(io::ErrorKind::AlreadyExists));
     Ok(())
 }

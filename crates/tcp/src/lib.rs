@@ -11,7 +11,7 @@ use common::{
 };
 use nix::errno::Errno;
 use nix::poll::poll;
-use peer_user::Peer;
+use peer_user::{Peer, Protocol};
 
 pub mod peer_user;
 pub mod tcp;
@@ -102,7 +102,7 @@ impl Attempts {
         let talk = || {
             tcp::finish_connect(&stream)?;
             // Who listens for another user's words need not answer, so this cannot wait for the answer.
-            if !peer_user::listener_is_foreign(stream.peer_addr()?)? {
+            if !peer_user::listener_is_foreign(Protocol::Tcp, stream.peer_addr()?)? {
                 // No answer: it was in the queue of a receiver that serves another sender or has ended.
                 let who = if answer(&stream)? { peer_user::peer(&stream)? } else { Peer::Gone };
                 match who {

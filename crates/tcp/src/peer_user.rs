@@ -1,19 +1,29 @@
-//! Whose process is at the other end of a connection, where that is on this machine?
+//! Whose process is at the other end, where that is on this machine?
 //!
-//! A port belongs to nobody: every user may connect to 127.0.0.1, and listen there before you do. TCP knows no
-//! users, but the kernel knows the owner of each of its sockets, and tells by sock_diag, as it does for `ss -e`. The
-//! same stands in `/proc/net/tcp`, but to look there costs a walk through all that the kernel has: 14 ms instead of 0.1.
+//! A port belongs to nobody: every user may connect or send to 127.0.0.1, and listen there before you do. TCP and UDP
+//! know no users, but the kernel knows the owner of each of its sockets, and tells by sock_diag, as it does for `ss -e`.
+//! The same stands in `/proc/net/tcp`, but to look there costs a walk through all that the kernel has: 14 ms instead of
+//! 0.1.
 //!
 //! Manual pages: sock_diag(7), netlink(7), `SO_PEERCRED` in unix(7), which asks the same of a Unix domain socket.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 use nix::unistd::geteuid;
 
-/// Who has the other end of a connection.
+/// The protocol of a socket: IPPROTO_TCP, IPPROTO_UDP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Connections.
+    Tcp = 6,
+    /// Datagrams.
+    Udp = 17,
+}
+
+/// Who has the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// A process of this user's.
@@ -31,20 +41,34 @@ pub enum Peer {
 /// # Errors
 /// Those of a netlink socket; or that this kernel does not tell.
 pub fn peer(stream: &TcpStream) -> io::Result<Peer> {
-    let there = match stream.peer_addr() {
+    match stream.peer_addr() {
         // A reset has ended the connection.
-        Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(Peer::Gone),
-        other => canonical(other?),
-    };
-    let here = canonical(stream.local_addr()?);
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(Peer::Gone),
+        there => whose(Protocol::Tcp, there?, stream.local_addr()?),
+    }
+}
+
+/// Who has the UDP socket at `there` that hears what is sent to it from `here`?
+///
+/// # Errors
+/// As [`peer`].
+pub fn udp_peer(there: SocketAddr, here: SocketAddr) -> io::Result<Peer> {
+    whose(Protocol::Udp, there, here)
+}
+
+fn whose(protocol: Protocol, there: SocketAddr, here: SocketAddr) -> io::Result<Peer> {
+    let (there, here) = (canonical(there), canonical(here));
     if !there.ip().is_loopback() && there.ip() != here.ip() {
         return Ok(Peer::Remote);
     }
-    match owner(there, here)? {
+    match owner(protocol, there, here)? {
         Some(user) if user == geteuid().as_raw() => Ok(Peer::Own),
         Some(_) => Ok(Peer::Foreign),
         // Whoever connected may be gone, and the kernel has forgotten our end with it; or it never tells.
-        None if !tells()? => Err(io::Error::other("the kernel does not tell whose a socket is (INET_TCP_DIAG)")),
+        None if !tells(protocol)? => {
+            let option = if protocol == Protocol::Tcp { "INET_TCP_DIAG" } else { "INET_UDP_DIAG" };
+            Err(io::Error::other(format!("the kernel does not tell whose a socket is ({option})")))
+        }
         None => Ok(Peer::Gone),
     }
 }
@@ -53,34 +77,42 @@ pub fn peer(stream: &TcpStream) -> io::Result<Peer> {
 ///
 /// # Errors
 /// As [`peer`].
-pub fn listener_is_foreign(address: SocketAddr) -> io::Result<bool> {
+pub fn listener_is_foreign(protocol: Protocol, address: SocketAddr) -> io::Result<bool> {
     let address = canonical(address);
-    let nobody = SocketAddr::new(if address.is_ipv4() { [0; 4].into() } else { [0; 16].into() }, 0);
-    Ok(address.ip().is_loopback() && owner(address, nobody)?.is_some_and(|user| user != geteuid().as_raw()))
+    let user = if address.ip().is_loopback() { owner(protocol, address, nobody(address))? } else { None };
+    Ok(user.is_some_and(|user| user != geteuid().as_raw()))
 }
 
 /// Does the kernel know a socket that is certainly there?
-fn tells() -> io::Result<bool> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    Ok(owner(listener.local_addr()?, SocketAddr::new([0; 4].into(), 0))?.is_some())
+fn tells(protocol: Protocol) -> io::Result<bool> {
+    let (tcp, udp) = (TcpListener::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
+    let address = if protocol == Protocol::Tcp { tcp.local_addr()? } else { udp.local_addr()? };
+    Ok(owner(protocol, address, nobody(address))?.is_some())
 }
 
-/// The user of the socket of this machine that is bound to `local` and connected to `remote`, if a process has it open.
-fn owner(local: SocketAddr, remote: SocketAddr) -> io::Result<Option<u32>> {
+/// The other end of a socket that is not connected.
+fn nobody(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(if address.is_ipv4() { [0; 4].into() } else { [0; 16].into() }, 0)
+}
+
+/// The user of the socket of this machine that is bound to `local` and hears `remote`, if a process has it open.
+fn owner(protocol: Protocol, local: SocketAddr, remote: SocketAddr) -> io::Result<Option<u32>> {
     const SOCK_DIAG_BY_FAMILY: u16 = 20;
     let family = if local.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    // About UDP the question is who would get a datagram, and that one's source stands first.
+    let (first, second) = if protocol == Protocol::Tcp { (local, remote) } else { (remote, local) };
     let mut question = Vec::with_capacity(72);
     // struct nlmsghdr: length, type, flags (NLM_F_REQUEST), sequence number, port.
     question.extend(72_u32.to_ne_bytes());
     question.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     question.extend(1_u16.to_ne_bytes());
     question.extend([0; 8]);
-    // struct inet_diag_req_v2: family, IPPROTO_TCP, no extensions, all states.
-    question.extend([family as u8, 6, 0, 0]);
+    // struct inet_diag_req_v2: family, protocol, no extensions, all states.
+    question.extend([family as u8, protocol as u8, 0, 0]);
     question.extend([0xff; 4]);
     // struct inet_diag_sockid: ports and addresses as they are on the wire, any interface, no cookie.
-    question.extend([local.port().to_be_bytes(), remote.port().to_be_bytes()].concat());
-    question.extend([octets(local), octets(remote)].concat());
+    question.extend([first.port().to_be_bytes(), second.port().to_be_bytes()].concat());
+    question.extend([octets(first), octets(second)].concat());
     question.extend([0; 4]);
     question.extend([0xff; 8]);
 

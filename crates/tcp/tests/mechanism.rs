@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, socket};
-use tcp::peer_user::{Peer, listener_is_foreign, peer};
+use tcp::peer_user::{Peer, Protocol, listener_is_foreign, peer};
 use tcp::tcp::{accept, finish_connect, listen, start_connect, stop_listening};
 
 fn anywhere() -> (TcpListener, SocketAddr) {
@@ -122,7 +122,7 @@ fn ones_own_process_is_not_foreign() {
         let port = listener.local_addr().unwrap().port();
         let host = if place.starts_with("[::1]") { "::1" } else { "127.0.0.1" };
         let here = SocketAddr::new(host.parse().unwrap(), port);
-        assert!(!listener_is_foreign(here).unwrap(), "{place}");
+        assert!(!listener_is_foreign(Protocol::Tcp, here).unwrap(), "{place}");
         let writer = connected(here).unwrap();
         let reader = accept(&listener).unwrap();
         assert_eq!((peer(&writer).unwrap(), peer(&reader).unwrap()), (Peer::Own, Peer::Own), "{place}");

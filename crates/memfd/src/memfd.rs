@@ -1,0 +1,100 @@
+//! A sealed memfd: memory that nobody can change any more.
+//!
+//! memfd_create(2) makes a file that is nothing but memory, without a name. Seals (fcntl(2), `F_ADD_SEALS`) take
+//! away for good, and from everybody, what could be done to it. So a process that is given one and finds the seals in
+//! place can map it and read where it lies: nothing can change or vanish under its eyes.
+//!
+//! ```text
+//! sender    memfd_create, write, F_ADD_SEALS ──▶ pages of memory ◀── F_GET_SEALS, fstat, mmap    receiver
+//! ```
+//!
+//! How a descriptor gets to the other process is in `scm_rights.rs`, and how messages do in `channel.rs`.
+//!
+//! Manual pages: memfd_create(2), fcntl(2) (File Sealing), mmap(2).
+#![expect(unsafe_code, reason = "what is mapped is reached through a pointer")]
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::num::NonZeroUsize;
+use std::ops::Deref;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::ptr::NonNull;
+use std::slice;
+
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+
+/// Nobody can write, shrink or grow it, nor add to the seals.
+pub const SEALS: SealFlag =
+    SealFlag::F_SEAL_WRITE.union(SealFlag::F_SEAL_SHRINK).union(SealFlag::F_SEAL_GROW).union(SealFlag::F_SEAL_SEAL);
+
+/// Makes a memfd that contains `bytes` and will never contain anything else.
+///
+/// # Errors
+/// `EMFILE`; `ENOSPC` or `ENOMEM` where there is no memory; `EFBIG` above `ulimit -f`.
+pub fn sealed(bytes: &[u8]) -> io::Result<OwnedFd> {
+    let fd = memfd_create("message", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+    let mut file = File::from(fd);
+    // To map it and copy would be slower: a page fault for each page, which is zeroed before it is filled.
+    file.write_all(bytes)?;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(SEALS))?;
+    Ok(file.into())
+}
+
+/// A sealed memfd, mapped; its bytes.
+pub struct Mapping {
+    address: NonNull<u8>,
+    len: NonZeroUsize,
+}
+
+impl Mapping {
+    /// Maps a memfd of `len` bytes that another process has sealed.
+    ///
+    /// # Errors
+    /// `InvalidData` where it is anything else: its owner could change it, or shorten it, and then to read it is
+    /// SIGBUS.
+    pub fn new(memfd: OwnedFd, len: usize) -> io::Result<Mapping> {
+        // Fails with EINVAL for what is no memfd.
+        let seals = SealFlag::from_bits_retain(fcntl(&memfd, FcntlArg::F_GET_SEALS)?);
+        if !seals.contains(SEALS) {
+            return Err(invalid("a memfd without all of its seals"));
+        }
+        // What is read here stays true, for the seals were there before. A hole (st_blocks) gets its memory when
+        // it is read, and where there is none, that is SIGBUS too.
+        let file = File::from(memfd);
+        let meta = file.metadata()?;
+        let len =
+            NonZeroUsize::new(len).filter(|len| len.get() as u64 == meta.len() && meta.blocks() * 512 >= meta.len());
+        let len = len.ok_or_else(|| invalid("a memfd of another size than announced"))?;
+        // Before Linux 6.7 a shared mapping of what is sealed against writing is refused, even one for reading. A
+        // private one is of the same pages, for nobody writes.
+        // SAFETY: a new mapping at a place of the kernel's choice overlaps nothing.
+        let address = unsafe { mmap(None, len, ProtFlags::PROT_READ, MapFlags::MAP_PRIVATE, &file, 0) }?;
+        Ok(Mapping { address: address.cast(), len })
+    }
+}
+
+impl Deref for Mapping {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the mapping has `len` bytes and lives as long as `self`. Other processes have the same pages, and
+        // yet they are immutable: F_SEAL_WRITE was there when we mapped them. The kernel grants it only where no
+        // writable mapping and no write under way is left, allows none from then on, and takes no seal back.
+        // F_SEAL_SHRINK keeps the pages there, and there is no hole between them.
+        unsafe { slice::from_raw_parts(self.address.as_ptr(), self.len.get()) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: `new` has mapped it, and what `deref` lends does not outlive `self`.
+        let _ = unsafe { munmap(self.address.cast(), self.len.get()) };
+    }
+}
+
+fn invalid(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}

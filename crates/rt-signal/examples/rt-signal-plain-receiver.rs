@@ -1,0 +1,32 @@
+//! Prints what comes by realtime signals: the mechanism and nothing else. Its partner is `rt-signal-plain-sender`.
+//!
+//! ```text
+//! terminal 1   cargo run -p rt-signal --example rt-signal-plain-receiver -- /tmp/my.pid
+//! terminal 2   cargo run -p rt-signal --example rt-signal-plain-sender -- /tmp/my.pid hello
+//! ```
+//!
+//! A byte 0 is the end: a signal cannot be closed.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Write};
+use std::path::PathBuf;
+use std::{env, process};
+
+use rt_signal::rt_signal::{self as rt, Peer};
+use rt_signal::stream::Reader;
+
+fn main() -> io::Result<()> {
+    let path = PathBuf::from(env::args_os().nth(1).expect("usage: rt-signal-plain-receiver PID-FILE"));
+    // First of all: once the pid can be read, a signal may come, and unblocked it would kill.
+    rt::block()?;
+    writeln!(File::create_new(&path)?, "{}", process::id())?;
+    // Whoever comes first is the writer.
+    let reader = Reader::new(|pid| Peer::open(pid).map(Some))?;
+    for byte in BufReader::new(reader).bytes() {
+        match byte? {
+            0 => break,
+            byte => io::stdout().write_all(&[byte])?,
+        }
+    }
+    fs::remove_file(path)
+}

@@ -1,0 +1,159 @@
+//! A socketpair: two connected sockets, one for a process and one for a relative of it.
+//!
+//! `socketpair(2)` makes both at once and connected, so there is no name, no `listen(2)` and nobody to wait for.
+//! Each of the two descriptors reads *and* writes: what goes in at one comes out at the other, in its order, and
+//! nothing marks where one write ended and the next began. The two directions have a buffer each and know
+//! nothing of one another.
+//!
+//! ```text
+//! parent  write ──▶ about 200 KiB in kernel ──▶ read   child, with its socket as its standard input
+//!         read  ◀── about 200 KiB in kernel ◀── write
+//! ```
+//!
+//! Manual pages: socketpair(2), unix(7), shutdown(2), poll(2).
+
+use std::fs::File;
+use std::io::{self, IoSlice, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{Shutdown, shutdown};
+
+/// Makes the pair. Keep one, and give the other one away (`Command::stdin`).
+///
+/// Both are close-on-exec: a child gets the one that it is given and no copy of its parent's. A reader finds
+/// the end of file when the last copy of the other socket is closed, and must not have one itself.
+///
+/// # Errors
+/// `EMFILE`, `ENFILE` where too many descriptors are open.
+pub fn create() -> io::Result<(Socket, Socket)> {
+    let (one, other) = UnixStream::pair()?;
+    Ok((OwnedFd::from(one).into(), OwnedFd::from(other).into()))
+}
+
+/// One of the two. Dropping it closes it, in both directions.
+///
+/// A reference is enough to read and to write, so that two threads can do both at once.
+#[derive(Debug)]
+pub struct Socket(File);
+
+impl Socket {
+    /// The socket that this process was started with as its standard input. It can be written to as well.
+    ///
+    /// # Errors
+    /// `EMFILE` where too many descriptors are open.
+    pub fn from_stdin() -> io::Result<Socket> {
+        // A copy of the descriptor, because Rust's own handle buffers. It is the same socket.
+        Ok(io::stdin().as_fd().try_clone_to_owned()?.into())
+    }
+
+    /// The socket that this process was started with as its standard output. It can be read from as well.
+    ///
+    /// # Errors
+    /// As [`from_stdin`](Self::from_stdin).
+    pub fn from_stdout() -> io::Result<Socket> {
+        Ok(io::stdout().as_fd().try_clone_to_owned()?.into())
+    }
+
+    /// Is it a socket at all? A shell gives its programs pipes, and those have one direction.
+    ///
+    /// # Errors
+    /// None for an open descriptor.
+    pub fn has_two_directions(&self) -> io::Result<bool> {
+        Ok(self.0.metadata()?.file_type().is_socket())
+    }
+
+    /// Closes one direction: the other end reads the end of file, and can still write.
+    ///
+    /// # Errors
+    /// `ENOTSOCK` where it is none.
+    pub fn finish_writing(&self) -> io::Result<()> {
+        // To drop the socket would close both, and throw away what the other end has yet to answer.
+        Ok(shutdown(self.0.as_raw_fd(), Shutdown::Write)?)
+    }
+}
+
+impl From<OwnedFd> for Socket {
+    fn from(fd: OwnedFd) -> Socket {
+        Socket(fd.into())
+    }
+}
+
+impl From<Socket> for OwnedFd {
+    fn from(socket: Socket) -> OwnedFd {
+        socket.0.into()
+    }
+}
+
+impl Read for &Socket {
+    /// One read(2), which waits while nothing is there. It returns 0, the end of file, once everything is read
+    /// and nobody has the other socket open any more, or its owner has finished writing.
+    ///
+    /// # Errors
+    /// `ECONNRESET`, once and instead of the end of file, when the other socket was closed before all that we had
+    /// written was read; `EINTR` after a signal.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match (&self.0).read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready(self.0.as_fd(), PollFlags::POLLIN)?,
+                other => return other,
+            }
+        }
+    }
+}
+
+impl Write for &Socket {
+    /// One writev(2) of one piece, which waits while the buffer of this direction is full.
+    ///
+    /// # Errors
+    /// `EPIPE` when the other socket is closed, or `ECONNRESET`, once, as for `read`. With `EPIPE` the kernel sends
+    /// SIGPIPE, which would end the program; Rust's programs ignore it from the start, C's do not. `EINTR` after a
+    /// signal.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    /// One writev(2): several pieces, as if they were one.
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        loop {
+            match (&self.0).write_vectored(pieces) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready(self.0.as_fd(), PollFlags::POLLOUT)?,
+                other => return other,
+            }
+        }
+    }
+
+    /// Does nothing: what write(2) has taken is in the kernel, not here.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buffer)
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&*self).write(bytes)
+    }
+
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        (&*self).write_vectored(pieces)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        (&*self).flush()
+    }
+}
+
+/// Waits until the socket is ready, where `EAGAIN` says that it does not wait by itself: whoever gave it to us may
+/// have set `O_NONBLOCK`, and to clear that would clear it for every other process that has the same socket.
+fn ready(fd: BorrowedFd<'_>, events: PollFlags) -> io::Result<()> {
+    poll(&mut [PollFd::new(fd, events)], PollTimeout::NONE)?;
+    Ok(())
+}

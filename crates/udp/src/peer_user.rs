@@ -1,0 +1,1 @@
+../../tcp/src/peer_user.rs

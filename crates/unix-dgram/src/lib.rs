@@ -1,0 +1,167 @@
+//! How a Unix domain datagram socket keeps the contract: the kernel keeps the boundaries, and one byte in front of each
+//! datagram says what it is, for nothing else would tell the end. A sender says hello and waits until the receiver has
+//! answered. Then the receiver has connected its socket to the sender's address, and nobody else can mix in. The kernel
+//! tells a sender that its receiver died, and not the other way round; the link does.
+
+use std::io::{self, IoSlice};
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+
+use common::{
+    Args, Carries, Chapter, Context, Delivery, Endpoint, Error, Link, Notices, Reach, Receiver, Result, Sender,
+    Technique, WhenFull,
+};
+use nix::errno::Errno;
+use nix::sys::socket::UnixAddr;
+
+pub mod unix_dgram;
+
+/// The first byte of a datagram that is a message.
+const MESSAGE: u8 = 0;
+/// The first and only byte of the last datagram.
+const END: u8 = 1;
+/// The first and only byte of a sender's first datagram, and of the receiver's answer.
+const HELLO: u8 = 2;
+
+/// What a Unix domain datagram socket is and can do.
+pub const TECHNIQUE: Technique = Technique {
+    name: "unix-dgram",
+    summary: "a Unix domain datagram socket: whole messages, in order and never lost, without a connection",
+    chapter: Chapter::Socket,
+    kernel_object: "a socket with a queue of whole datagrams, found by a path",
+    carries: Carries::Messages,
+    reach: Reach::Host,
+    delivery: Delivery::Reliable,
+    notices: Notices::Both,
+    when_full: WhenFull::Blocks,
+    // Well below 212,960, where the kernel's default ends.
+    max_message: 128 << 10,
+    payload_limit: None,
+    endpoint: Endpoint::Path,
+    options: &[],
+};
+
+/// Waits for a receiver that takes from this sender alone.
+///
+/// # Errors
+/// See [`Link::attach`] and [`Link::wait`]; `EPERM` where the receiver serves another sender.
+pub fn sender(args: &Args) -> Result<impl Sender> {
+    let path = path(args)?;
+    let link = Link::attach(args)?;
+    let socket = link.wait("connect", || unix_dgram::connect(&path)).map_err(explain)?;
+    let sender = DatagramSender { socket, link };
+    sender.put(HELLO, &[])?;
+    let mut answer = [0];
+    sender.link.wait("wait for the answer from", || unix_dgram::take(&sender.socket, &mut answer))?;
+    Ok(sender)
+}
+
+struct DatagramSender {
+    socket: UnixDatagram,
+    link: Link,
+}
+
+impl DatagramSender {
+    fn put(&self, kind: u8, message: &[u8]) -> Result<()> {
+        let kind = [kind];
+        let parts = [IoSlice::new(&kind), IoSlice::new(message)];
+        self.link.wait("send", || unix_dgram::put(&self.socket, &parts)).map_err(explain)
+    }
+}
+
+impl Sender for DatagramSender {
+    fn send(&mut self, message: &[u8]) -> Result<()> {
+        if message.len() > TECHNIQUE.max_message {
+            return Err(Error::too_long(message.len(), TECHNIQUE.max_message));
+        }
+        self.put(MESSAGE, message)
+    }
+
+    fn finish(self) -> Result<()> {
+        self.put(END, &[])
+    }
+}
+
+/// Makes the socket; the first `recv` waits for the sender.
+///
+/// # Errors
+/// See [`Link::claim`].
+pub fn receiver(args: &Args) -> Result<impl Receiver> {
+    let path = path(args)?;
+    let remove = path.clone();
+    let create = || unix_dgram::create(&path).map_err(not_a_receiver);
+    let (link, socket) = Link::claim(args, create, move || unix_dgram::remove(&remove))?;
+    let buffer = vec![0; 1 + TECHNIQUE.max_message];
+    Ok(DatagramReceiver { socket, sender: None, buffer, finished: false, link })
+}
+
+struct DatagramReceiver {
+    socket: UnixDatagram,
+    sender: Option<UnixAddr>,
+    buffer: Vec<u8>,
+    finished: bool,
+    link: Link,
+}
+
+impl Receiver for DatagramReceiver {
+    fn recv(&mut self) -> Result<Option<&[u8]>> {
+        if self.finished {
+            return Ok(None);
+        }
+        let len = self.link.wait("recv", || take_own(&self.socket, &mut self.sender, &mut self.buffer))?;
+        if len > self.buffer.len() {
+            return Err(Error::too_long(len - 1, TECHNIQUE.max_message).with_hint("the rest of it was cut off"));
+        }
+        match self.buffer[..len] {
+            [MESSAGE, ..] => Ok(Some(&self.buffer[1..len])),
+            [END] => {
+                self.finished = true;
+                Ok(None)
+            }
+            _ => {
+                let unknown = Err(io::Error::other("a datagram of no known kind"));
+                unknown.doing(format!("recv {}", self.link.endpoint()))
+            }
+        }
+    }
+}
+
+/// Takes a datagram of the sender's. Who says hello first, and can be answered, is the sender.
+fn take_own(socket: &UnixDatagram, sender: &mut Option<UnixAddr>, buffer: &mut [u8]) -> io::Result<usize> {
+    let (len, from) = unix_dgram::take(socket, buffer)?;
+    match (*sender, from) {
+        (Some(_), from) if from == *sender => return Ok(len),
+        (None, Some(from)) if buffer.get(..len) == Some(&[HELLO]) => {
+            let answer = || unix_dgram::put(socket, &[IoSlice::new(&[HELLO])]);
+            *sender = unix_dgram::take_only_from(socket, &from).and_then(|()| answer()).ok().map(|()| from);
+        }
+        // A stranger's, who had sent it before the socket was connected.
+        _ => {}
+    }
+    // Nothing for the caller, who asks again, unless it is time to stop.
+    Err(io::ErrorKind::Interrupted.into())
+}
+
+fn explain(error: Error) -> Error {
+    let Error::System { source, .. } = &error else { return error };
+    let hint = match source.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EPERM) => "the receiver serves another sender",
+        Some(Errno::EEXIST) => "it is no socket of this user's",
+        _ => return error,
+    };
+    error.with_hint(hint)
+}
+
+/// bind(2) says the same of a living receiver and of any other file. The lock is ours, so it is another file.
+fn not_a_receiver(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::AddrInUse { Errno::EEXIST.into() } else { error }
+}
+
+/// The path, if a socket can have it.
+fn path(args: &Args) -> Result<PathBuf> {
+    let path = PathBuf::from(args.endpoint()?);
+    let call = format!("bind {}", path.display());
+    let checked = unix_dgram::check(&path).doing(call);
+    checked.map_err(|error| error.with_hint("a socket's path has at most 107 bytes; choose a shorter --endpoint"))?;
+    Ok(path)
+}
