@@ -45,29 +45,33 @@ pub fn run(range: Range, shares: &[Range]) -> Result<()> {
         Ok((_, time)) => print(&format!("one process alone: {} s\n", seconds(time)))?,
         Err(Refusal { why, .. }) => return Err(io::Error::other(why)).doing("one process alone"),
     }
-    let columns = Columns::new(formula);
-    print(&columns.row("technique", "the kernel holds", "total", "seconds", ""))?;
+    let row = |name: &str, total: &str, seconds: &str, verdict: &str, note: &str| {
+        let names = TECHNIQUES.iter().map(|technique| technique.name.len()).max().unwrap_or(0);
+        let totals = formula.to_string().len().max("total".len());
+        print(&format!("{name:names$}  {total:>totals$}  {seconds:>9}  {verdict:7}  {note}"))
+    };
+    row("technique", "total", "seconds", "", "the kernel holds")?;
     let (mut right, mut failed, mut skipped) = (0, 0, 0);
     for technique in TECHNIQUES {
-        let (total, time, verdict) = match apart(&signals, technique.name, || total(technique, shares))? {
+        let name = technique.name;
+        match apart(&signals, name, || total(technique, shares))? {
             Ok((total, time)) if total == formula => {
                 right += 1;
-                (total.to_string(), seconds(time), "right".to_owned())
+                row(name, &total.to_string(), &seconds(time), "right", technique.kernel_object)?;
             }
             Ok((total, time)) => {
                 failed += 1;
-                (total.to_string(), seconds(time), "WRONG".to_owned())
+                row(name, &total.to_string(), &seconds(time), "FAILED", "the total is wrong")?;
             }
             Err(Refusal { skipped: true, why }) => {
                 skipped += 1;
-                ("-".to_owned(), "-".to_owned(), format!("skipped: {why}"))
+                row(name, "-", "-", "skipped", &why)?;
             }
             Err(Refusal { why, .. }) => {
                 failed += 1;
-                ("-".to_owned(), "-".to_owned(), format!("FAILED: {why}"))
+                row(name, "-", "-", "FAILED", &why)?;
             }
-        };
-        print(&columns.row(technique.name, technique.kernel_object, &total, &time, &verdict))?;
+        }
     }
     print(&format!("\n{} techniques: {right} right, {failed} failed, {skipped} skipped", TECHNIQUES.len()))?;
     if failed == 0 { Ok(()) } else { Err(io::Error::other(format!("{failed} techniques failed"))).doing("check") }
@@ -131,25 +135,20 @@ fn decode(text: &str) -> Option<Told> {
     })
 }
 
-struct Columns {
-    name: usize,
-    object: usize,
-    total: usize,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Columns {
-    fn new(total: u128) -> Columns {
-        let widest = |text: fn(&Technique) -> &str| TECHNIQUES.iter().map(|technique| text(technique).len()).max();
-        Columns {
-            name: widest(|technique| technique.name).unwrap_or(0).max("technique".len()),
-            object: widest(|technique| technique.kernel_object).unwrap_or(0).max("the kernel holds".len()),
-            total: total.to_string().len().max("total".len()),
+    #[test]
+    fn what_a_process_tells_arrives() {
+        let right = decode(&encode(&Ok((u128::MAX, Duration::from_nanos(17)))));
+        assert!(matches!(right, Some(Ok((u128::MAX, time))) if time.as_nanos() == 17));
+        let skipped = decode(&encode(&Err(Error::Unsupported("no such thing".to_owned()))));
+        assert!(matches!(skipped, Some(Err(Refusal { skipped: true, why })) if why == "no such thing"));
+        let failed = decode(&encode(&Err(Error::PeerGone("all gone".to_owned()))));
+        assert!(matches!(failed, Some(Err(Refusal { skipped: false, why })) if why == "all gone"));
+        for cut in ["", "17", "17 ", "x 17"] {
+            assert!(decode(cut).is_none(), "{cut:?}");
         }
-    }
-
-    fn row(&self, name: &str, object: &str, total: &str, seconds: &str, verdict: &str) -> String {
-        let Columns { name: names, object: objects, total: totals } = *self;
-        let line = format!("{name:names$}  {object:objects$}  {total:>totals$}  {seconds:>9}  {verdict}");
-        line.trim_end().to_owned()
     }
 }

@@ -135,12 +135,14 @@ impl Drop for Crew {
     }
 }
 
+/// Reaps those that have ended, and kills the others first.
 fn end(workers: &[Pid]) {
-    for pid in workers {
-        // One that has ended is a zombie and feels nothing; its pid is nobody else's before it is reaped.
-        let _ = kill(*pid, Signal::SIGKILL);
+    let lives = |pid: &&Pid| waitpid(**pid, Some(WaitPidFlag::WNOHANG)) == Ok(WaitStatus::StillAlive);
+    let alive: Vec<&Pid> = workers.iter().filter(lives).collect();
+    for pid in &alive {
+        let _ = kill(**pid, Signal::SIGKILL);
     }
-    for pid in workers {
+    for pid in alive {
         let _ = waitpid(*pid, None);
     }
 }

@@ -19,8 +19,8 @@ impl Range {
     pub fn sum(self) -> u128 {
         let (mut sum, mut number) = (0, self.from);
         loop {
-            // The compiler knows the formula, too: it would replace the loop by a multiplication, and there would be
-            // nothing left to share. It must not know what it adds.
+            // A compiler may know the formula, too, and put a multiplication in the place of the loop. There would be
+            // nothing left to share. So it must not know what it adds.
             sum += u128::from(black_box(number));
             // Not `number <= to`: after u64::MAX there is no number that could be greater.
             if number == self.to {
