@@ -8,8 +8,8 @@ export A T TO N PORT MODE
 help: ## List these verbs
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1	\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 
-demo: ## Every pair carries a text and 8 MiB, in a table; T=NAME shows one pair step by step
-	@if [ -n "$$T" ]; then scripts/pair.sh "$$T"; else scripts/all-pairs.sh; fi
+demo: ## Every pair carries a text and 8 MiB, then the lecture's programs; T=NAME shows one pair step by step
+	@if [ -n "$$T" ]; then scripts/pair.sh "$$T"; else scripts/demo.sh; fi
 
 web: cargo ## The lecture's web server on its little site; PORT=8080, else a free one; MODE=prefork
 	@cargo run --release --locked --quiet -p web-server -- --root crates/web-server/site \
