@@ -212,7 +212,7 @@ fn wire(trial: &Trial) -> Result {
     }
     receiver.wait()?.expect(0)?;
     let trace = fs::read_to_string(trace)?;
-    let values = ["0x400000006000000", "0x668656c6c6f0a00", "0x4ffffffff000000"];
+    let values = ["0x70000000668656c", "0x36c6f0a00000000", "0x4ffffffff000000"];
     let seen: Vec<&str> = trace.lines().filter_map(|line| line.split("si_ptr=").nth(1)?.split('}').next()).collect();
     ensure!(seen == values, "other values:\n{trace}");
     Ok(Completion::Completed)
