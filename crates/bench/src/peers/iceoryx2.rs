@@ -191,7 +191,7 @@ impl Receiver for Rx {
                 None => std::hint::spin_loop(),
             }
         }
-        Ok(self.sample.as_ref().map(|sample| sample.payload()))
+        Ok(self.sample.as_ref().map(|sample| -> &[u8] { sample.payload() }))
     }
 }
 
