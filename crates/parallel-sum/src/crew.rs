@@ -151,7 +151,13 @@ fn is_well(status: WaitStatus) -> bool {
     matches!(status, WaitStatus::Exited(_, 0) | WaitStatus::StillAlive)
 }
 
+/// The exit code that says that this machine does not offer the technique; which end finds it out first is chance.
+const UNSUPPORTED: i32 = 77;
+
 fn failure(number: usize, status: WaitStatus) -> Option<Error> {
+    if let WaitStatus::Exited(pid, UNSUPPORTED) = status {
+        return Some(Error::Unsupported(format!("as worker {} (process {pid}) has found", number + 1)));
+    }
     let (pid, how) = match status {
         WaitStatus::Exited(pid, code) if code != 0 => (pid, format!("failed with exit code {code}")),
         WaitStatus::Signaled(pid, signal, _) => (pid, format!("was ended by {signal}")),
