@@ -15,7 +15,8 @@ impl Range {
         u128::from(self.to - self.from) + 1
     }
 
-    /// Adds them up, one by one.
+    /// Adds them up, one by one. It is compiled once, so that the parent and the workers run the same instructions.
+    #[inline(never)]
     pub fn sum(self) -> u128 {
         let (mut sum, mut number) = (0, self.from);
         loop {
