@@ -3,6 +3,7 @@
 
 use std::io::{self, IoSlice, Read, Write};
 
+use crate::head_start::HeadStart;
 use crate::{Error, Link, Receiver, Result, Sender};
 
 /// Bytes in the longest message of a fast stream: what a receiver is willing to hold in memory. A technique's
@@ -97,6 +98,7 @@ pub struct FrameReader<R, F> {
     end: usize,
     finished: bool,
     answer: fn(&mut R),
+    head_start: HeadStart,
     link: Link,
 }
 
@@ -125,6 +127,7 @@ impl<R: Read, F: FnMut() -> io::Result<R>> FrameReader<R, F> {
             end: 0,
             finished: false,
             answer: |_| (),
+            head_start: HeadStart::default(),
             link,
         }
     }
@@ -153,7 +156,10 @@ impl<R: Read, F: FnMut() -> io::Result<R>> FrameReader<R, F> {
                     // only have to be moved to the front of the buffer.
                     let rest = need - (self.end - self.start) + HEADER;
                     let until = if rest > AHEAD { self.buffer.len().min(self.end + rest) } else { self.buffer.len() };
-                    self.link.wait("read", || stream.read(&mut self.buffer[self.end..until]))?
+                    self.head_start.give();
+                    let len = self.link.wait("read", || stream.read(&mut self.buffer[self.end..until]))?;
+                    self.head_start.read(len);
+                    len
                 }
                 Stream::Closed(open) => {
                     self.stream = Stream::Open(self.link.wait("open", open)?);
@@ -193,6 +199,7 @@ impl<R: Read, F: FnMut() -> io::Result<R>> Receiver for FrameReader<R, F> {
         self.fill(HEADER + len)?;
         let message = self.start + HEADER..self.start + HEADER + len;
         self.start = message.end;
+        self.head_start.message();
         Ok(Some(&self.buffer[message]))
     }
 }

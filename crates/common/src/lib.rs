@@ -22,6 +22,7 @@ mod error;
 mod family;
 mod folder;
 mod frame;
+mod head_start;
 mod helper;
 mod input;
 mod interrupt;

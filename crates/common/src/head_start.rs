@@ -1,0 +1,97 @@
+//! When to read on: not at once, where a moment later there is more.
+//!
+//! A reader that takes each message as soon as it is there finds the channel empty each time, and so does the writer:
+//! both pay for what the kernel does between empty and not empty, and they meet at its lock. After a microsecond
+//! there are several messages, for one read(2). But where the writer waits for an answer, or for the core that this
+//! process has, nothing comes meanwhile; so a pause that brought nothing is made shorter, and the full one is tried
+//! only now and then.
+
+use std::hint::spin_loop;
+
+/// The moment that a writer is given before each read(2).
+#[derive(Debug, Default)]
+pub(crate) struct HeadStart {
+    pauses: u32,
+    /// Bytes that the last read(2) brought.
+    bytes: usize,
+    /// Messages that have been taken out of them.
+    messages: u32,
+    reads: u32,
+}
+
+/// A microsecond or two.
+const FULL: u32 = 120;
+/// So many bytes are worth a read(2).
+const PLENTY: usize = 4096;
+/// One read of so many has the full pause before it.
+const PROBE: u32 = 64;
+
+impl HeadStart {
+    /// Before a read(2).
+    pub(crate) fn give(&mut self) {
+        for _ in 0..self.due() {
+            spin_loop();
+        }
+    }
+
+    /// After it.
+    pub(crate) fn read(&mut self, bytes: usize) {
+        (self.bytes, self.messages) = (bytes, 0);
+    }
+
+    /// For each message that it has brought.
+    pub(crate) fn message(&mut self) {
+        self.messages += 1;
+    }
+
+    fn due(&mut self) -> u32 {
+        if self.bytes >= PLENTY {
+            return 0;
+        }
+        self.reads = self.reads.wrapping_add(1);
+        let worth_it = self.messages > 1 || self.reads.is_multiple_of(PROBE);
+        self.pauses = if worth_it { FULL } else { self.pauses / 2 };
+        self.pauses
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FULL, HeadStart, PLENTY, PROBE};
+
+    /// What `reads` reads wait for, each of which brings so much.
+    fn pauses(start: &mut HeadStart, reads: u32, bytes: usize, messages: u32) -> u32 {
+        let mut all = 0;
+        for _ in 0..reads {
+            all += start.due();
+            start.read(bytes);
+            (0..messages).for_each(|_| start.message());
+        }
+        all
+    }
+
+    #[test]
+    fn who_waits_for_an_answer_is_not_kept_waiting() {
+        let mut start = HeadStart::default();
+        pauses(&mut start, 3, 340, 5);
+        assert!(start.due() == FULL, "several at once are worth it");
+        assert!(
+            pauses(&mut start, 100 * PROBE, 68, 1) < 210 * FULL,
+            "one by one they are not: two pauses for 64 reads"
+        );
+    }
+
+    #[test]
+    fn who_sends_on_is_found_out() {
+        let mut start = HeadStart::default();
+        pauses(&mut start, PROBE, 68, 1);
+        assert!(pauses(&mut start, 100, 340, 5) >= 99 * FULL);
+    }
+
+    #[test]
+    fn who_is_ahead_is_not_waited_for() {
+        let mut start = HeadStart::default();
+        pauses(&mut start, 1, PLENTY, 60);
+        assert_eq!(pauses(&mut start, 100, PLENTY, 60), 0);
+    }
+}
