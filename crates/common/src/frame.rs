@@ -4,7 +4,7 @@
 use std::io::{self, IoSlice, Read, Write};
 
 use crate::head_start::HeadStart;
-use crate::{Error, Link, Receiver, Result, Sender};
+use crate::{Error, Link, Piece, Receiver, Result, Sender};
 
 /// Bytes in the longest message of a fast stream: what a receiver is willing to hold in memory. A technique's
 /// own `max_message` is what counts.
@@ -15,9 +15,6 @@ const HEADER: usize = size_of::<u32>();
 /// What a pipe holds, twice; larger messages make the buffer grow.
 const BUFFER: usize = 128 << 10;
 
-/// Bytes in a message that goes as one piece with its header: write(2) of one costs less than writev(2) of two, even
-/// with the copy that makes them one.
-const SMALL: usize = 508;
 /// Where so much of a message is missing, nothing behind it is read with it.
 const AHEAD: usize = 16 << 10;
 
@@ -26,14 +23,13 @@ pub struct FrameWriter<W> {
     // Dropped first: a channel is closed before its endpoint is removed.
     stream: W,
     link: Link,
-    /// Room for a small message and its header.
-    piece: [u8; HEADER + SMALL],
+    piece: Piece,
 }
 
 impl<W: Write> FrameWriter<W> {
     /// Frames messages into `stream`, which must not buffer.
     pub fn new(link: Link, stream: W) -> Self {
-        FrameWriter { stream, link, piece: [0; HEADER + SMALL] }
+        FrameWriter { stream, link, piece: Piece::default() }
     }
 
     /// Sends the end and hands back what is needed to wait for the receiver's answer to it.
@@ -48,10 +44,7 @@ impl<W: Write> FrameWriter<W> {
     /// One write(2) or writev(2), unless the kernel takes less than all of it.
     fn write(&mut self, header: u32, payload: &[u8]) -> Result<()> {
         let header = header.to_be_bytes();
-        if payload.len() <= SMALL {
-            self.piece[..HEADER].copy_from_slice(&header);
-            self.piece[HEADER..][..payload.len()].copy_from_slice(payload);
-            let mut rest = &self.piece[..HEADER + payload.len()];
+        if let Some(mut rest) = self.piece.join(&header, payload) {
             while !rest.is_empty() {
                 let len = self.link.wait("write", || not_nothing(self.stream.write(rest)))?;
                 rest = &rest[len..];

@@ -6,7 +6,7 @@
 //!
 //! Its partner, `unix-dgram-plain-receiver`, must have been started first.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::PathBuf;
 
 use unix_dgram::unix_dgram::{connect, put};
@@ -15,7 +15,7 @@ fn main() -> io::Result<()> {
     let path = PathBuf::from(std::env::args_os().nth(1).unwrap_or("/tmp/talk.sock".into()));
     let socket = connect(&path)?;
     for datagram in ["this is too long for its buffer", "two", ""] {
-        put(&socket, &[IoSlice::new(datagram.as_bytes())])?;
+        put(&socket, datagram.as_bytes())?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 
 use common::{
-    Args, Carries, Chapter, Context, Delivery, Endpoint, Error, Link, Notices, Reach, Receiver, Result, Sender,
+    Args, Carries, Chapter, Context, Delivery, Endpoint, Error, Link, Notices, Piece, Reach, Receiver, Result, Sender,
     Technique, WhenFull,
 };
 use nix::errno::Errno;
@@ -49,7 +49,7 @@ pub fn sender(args: &Args) -> Result<impl Sender> {
     let path = path(args)?;
     let link = Link::attach(args)?;
     let socket = link.wait("connect", || unix_dgram::connect(&path)).map_err(explain)?;
-    let sender = DatagramSender { socket, link };
+    let mut sender = DatagramSender { socket, piece: Piece::default(), link };
     sender.put(HELLO, &[])?;
     let mut answer = [0];
     sender.link.wait("wait for the answer from", || unix_dgram::take(&sender.socket, &mut answer))?;
@@ -58,14 +58,21 @@ pub fn sender(args: &Args) -> Result<impl Sender> {
 
 struct DatagramSender {
     socket: UnixDatagram,
+    piece: Piece,
     link: Link,
 }
 
 impl DatagramSender {
-    fn put(&self, kind: u8, message: &[u8]) -> Result<()> {
+    fn put(&mut self, kind: u8, message: &[u8]) -> Result<()> {
         let kind = [kind];
-        let parts = [IoSlice::new(&kind), IoSlice::new(message)];
-        self.link.wait("send", || unix_dgram::put(&self.socket, &parts)).map_err(explain)
+        let put = match self.piece.join(&kind, message) {
+            Some(datagram) => self.link.wait("send", || unix_dgram::put(&self.socket, datagram)),
+            None => {
+                let parts = [IoSlice::new(&kind), IoSlice::new(message)];
+                self.link.wait("send", || unix_dgram::put_parts(&self.socket, &parts))
+            }
+        };
+        put.map_err(explain)
     }
 }
 
@@ -77,7 +84,7 @@ impl Sender for DatagramSender {
         self.put(MESSAGE, message)
     }
 
-    fn finish(self) -> Result<()> {
+    fn finish(mut self) -> Result<()> {
         self.put(END, &[])
     }
 }
@@ -92,12 +99,22 @@ pub fn receiver(args: &Args) -> Result<impl Receiver> {
     let create = || unix_dgram::create(&path).map_err(not_a_receiver);
     let (link, socket) = Link::claim(args, create, move || unix_dgram::remove(&remove))?;
     let buffer = vec![0; 1 + TECHNIQUE.max_message];
-    Ok(DatagramReceiver { socket, sender: None, buffer, finished: false, link })
+    Ok(DatagramReceiver { socket, sender: Sought::Anybody, buffer, finished: false, link })
+}
+
+/// Whose datagrams are taken.
+enum Sought {
+    /// The sender is who says hello first and can be answered.
+    Anybody,
+    /// Strangers' may still be in the queue, before the first of the sender's.
+    Sender(UnixAddr),
+    /// All that was sent before the socket was connected has been taken.
+    Known,
 }
 
 struct DatagramReceiver {
     socket: UnixDatagram,
-    sender: Option<UnixAddr>,
+    sender: Sought,
     buffer: Vec<u8>,
     finished: bool,
     link: Link,
@@ -126,16 +143,24 @@ impl Receiver for DatagramReceiver {
     }
 }
 
-/// Takes a datagram of the sender's. Who says hello first, and can be answered, is the sender.
-fn take_own(socket: &UnixDatagram, sender: &mut Option<UnixAddr>, buffer: &mut [u8]) -> io::Result<usize> {
+/// Takes a datagram of the sender's.
+fn take_own(socket: &UnixDatagram, sender: &mut Sought, buffer: &mut [u8]) -> io::Result<usize> {
+    if let Sought::Known = sender {
+        return unix_dgram::take_known(socket, buffer);
+    }
     let (len, from) = unix_dgram::take(socket, buffer)?;
-    match (*sender, from) {
-        (Some(_), from) if from == *sender => return Ok(len),
-        (None, Some(from)) if buffer.get(..len) == Some(&[HELLO]) => {
-            let answer = || unix_dgram::put(socket, &[IoSlice::new(&[HELLO])]);
-            *sender = unix_dgram::take_only_from(socket, &from).and_then(|()| answer()).ok().map(|()| from);
+    match (&sender, from) {
+        (Sought::Sender(address), Some(from)) if from == *address => {
+            *sender = Sought::Known;
+            return Ok(len);
         }
-        // A stranger's, who had sent it before the socket was connected.
+        (Sought::Anybody, Some(from)) if buffer.get(..len) == Some(&[HELLO]) => {
+            let answer = || unix_dgram::put(socket, &[HELLO]);
+            if unix_dgram::take_only_from(socket, &from).and_then(|()| answer()).is_ok() {
+                *sender = Sought::Sender(from);
+            }
+        }
+        // A stranger's.
         _ => {}
     }
     // Nothing for the caller, who asks again, unless it is time to stop.

@@ -2,18 +2,18 @@
 //!
 //! `bind(2)` makes a name in the file system, and whoever may write to it can send there. There is no connection: one
 //! receiver may hear many senders, and their datagrams wait in one queue, each with its sender's address. What one
-//! `sendmsg(2)` puts in, one `recvmsg(2)` takes out. Unlike UDP's, they come in order and none is lost: where the queue
+//! `send(2)` puts in, one `recv(2)` takes out. Unlike UDP's, they come in order and none is lost: where the queue
 //! is full, the sender waits. But nothing tells a receiver that a sender has ended.
 //!
 //! ```text
-//! sender   socket, connect ─▶ sendmsg ──┐
-//!                                       ├─▶ /path: [datagram] [ ] [datagram] ──▶ recvmsg  receiver
-//! another  socket, connect ─▶ sendmsg ──┘
+//! sender   socket, connect ─▶ send ──┐
+//!                                    ├─▶ /path: [datagram] [ ] [datagram] ──▶ recv  receiver
+//! another  socket, connect ─▶ send ──┘
 //! ```
 //!
 //! `connect(2)` makes no connection here. It notes where to send to, and from whom alone to take.
 //!
-//! Manual pages: unix(7), socket(2), bind(2), connect(2), sendmsg(2), recvmsg(2).
+//! Manual pages: unix(7), socket(2), bind(2), connect(2), send(2), sendmsg(2), recv(2), recvmsg(2).
 
 use std::fs::{self, File};
 use std::io::{self, IoSlice, IoSliceMut};
@@ -25,8 +25,8 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockType, SockaddrLike, UnixAddr, bind, connect as connect_to, recvmsg, sendmsg,
-    socket,
+    AddressFamily, MsgFlags, SockFlag, SockType, SockaddrLike, UnixAddr, bind, connect as connect_to, recv, recvmsg,
+    send, sendmsg, socket,
 };
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::geteuid;
@@ -99,14 +99,22 @@ pub fn take_only_from(socket: &UnixDatagram, address: &UnixAddr) -> io::Result<(
     Ok(connect_to(socket.as_raw_fd(), address)?)
 }
 
-/// Puts one datagram in, made of the parts; blocks while the queue is full. It goes in whole or not at all.
+/// Puts one datagram in; blocks while the queue is full. It goes in whole or not at all.
 ///
 /// # Errors
 /// `EMSGSIZE` above 212,960 bytes (net.core.wmem_default, less 32); `ECONNREFUSED` where the receiver is gone; `EPERM`
 /// where it takes from another one alone; `EINTR` after a signal, and then nothing was put in.
-pub fn put(socket: &UnixDatagram, parts: &[IoSlice<'_>]) -> io::Result<()> {
-    // One call for all parts: no copy to join them. Not writev(2), which does nothing at all where there is nothing to
-    // write, and an empty datagram is something.
+pub fn put(socket: &UnixDatagram, datagram: &[u8]) -> io::Result<()> {
+    // Not write(2), which does nothing at all where there is nothing to write, and an empty datagram is something.
+    send(socket.as_raw_fd(), datagram, MsgFlags::MSG_NOSIGNAL)?;
+    Ok(())
+}
+
+/// Puts one datagram in that is made of several parts: one call, and no copy to join them.
+///
+/// # Errors
+/// As [`put`].
+pub fn put_parts(socket: &UnixDatagram, parts: &[IoSlice<'_>]) -> io::Result<()> {
     sendmsg::<UnixAddr>(socket.as_raw_fd(), parts, &[], MsgFlags::MSG_NOSIGNAL, None)?;
     Ok(())
 }
@@ -124,4 +132,12 @@ pub fn take(socket: &UnixDatagram, buffer: &mut [u8]) -> io::Result<(usize, Opti
     // address even of that, which panics when it is compared.
     let address = taken.address.filter(|address: &UnixAddr| address.len() > 0);
     Ok((taken.bytes, address))
+}
+
+/// As [`take`], where it is known who has sent it: one thing less to ask the kernel for.
+///
+/// # Errors
+/// `EINTR` after a signal.
+pub fn take_known(socket: &UnixDatagram, buffer: &mut [u8]) -> io::Result<usize> {
+    Ok(recv(socket.as_raw_fd(), buffer, MsgFlags::MSG_TRUNC)?)
 }

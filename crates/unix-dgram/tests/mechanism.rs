@@ -7,7 +7,7 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::PathBuf;
 use std::{env, fs, process, thread};
 
-use unix_dgram::unix_dgram::{connect, create, put, remove, take, take_only_from};
+use unix_dgram::unix_dgram::{connect, create, put, put_parts, remove, take, take_only_from};
 
 /// A path in a folder of its own, which goes with it.
 struct Place(PathBuf);
@@ -33,7 +33,7 @@ impl Drop for Place {
 }
 
 fn put_bytes(socket: &UnixDatagram, bytes: &[u8]) -> io::Result<()> {
-    put(socket, &[IoSlice::new(bytes)])
+    put(socket, bytes)
 }
 
 fn taken(socket: &UnixDatagram) -> Vec<u8> {
@@ -68,8 +68,8 @@ fn datagrams_come_out_as_they_went_in() {
 fn parts_make_one_datagram_and_none_an_empty_one() {
     let place = Place::new("parts");
     let (sender, receiver) = place.both();
-    put(&sender, &[IoSlice::new(b"one"), IoSlice::new(b""), IoSlice::new(b"two")]).unwrap();
-    put(&sender, &[]).unwrap();
+    put_parts(&sender, &[IoSlice::new(b"one"), IoSlice::new(b""), IoSlice::new(b"two")]).unwrap();
+    put(&sender, b"").unwrap();
     put_bytes(&sender, b"three").unwrap();
     assert_eq!([taken(&receiver), taken(&receiver), taken(&receiver)], [&b"onetwo"[..], b"", b"three"]);
 }

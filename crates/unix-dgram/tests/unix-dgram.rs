@@ -1,7 +1,7 @@
 //! What is special about a Unix domain datagram socket: everybody may send to it, and it must choose; and no end of
 //! file tells the end.
 
-use std::io::{BufRead, BufReader, ErrorKind, IoSlice};
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -89,7 +89,7 @@ fn stop(child: &Child) {
 }
 
 fn send(socket: &UnixDatagram, datagram: &[u8]) {
-    put(socket, &[IoSlice::new(datagram)]).unwrap();
+    put(socket, datagram).unwrap();
 }
 
 fn answer(socket: &UnixDatagram) -> Vec<u8> {
@@ -144,7 +144,7 @@ fn what_strangers_send_is_not_mixed_in() {
     nameless.send_to(b"\0evil\n", &place.0).unwrap();
     kill(pid(&receiver), Signal::SIGCONT).unwrap();
     assert_eq!(answer(&sender), HELLO);
-    let refused = put(&stranger, &[IoSlice::new(b"\0evil\n")]).unwrap_err();
+    let refused = put(&stranger, b"\0evil\n").unwrap_err();
     assert_eq!(nix::Error::try_from(refused).unwrap(), nix::Error::EPERM);
     send(&sender, b"\0good\n");
     send(&sender, END);

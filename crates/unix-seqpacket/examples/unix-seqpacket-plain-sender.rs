@@ -6,7 +6,7 @@
 //!
 //! Its partner, `unix-seqpacket-plain-receiver`, must have been started first.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::PathBuf;
 
 use unix_seqpacket::unix_seqpacket::{connect, put};
@@ -15,7 +15,7 @@ fn main() -> io::Result<()> {
     let path = PathBuf::from(std::env::args_os().nth(1).unwrap_or("/tmp/talk.sock".into()));
     let socket = connect(&path)?;
     for record in ["this is too long for its buffer", "", "three"] {
-        put(&socket, &[IoSlice::new(record.as_bytes())])?;
+        put(&socket, record.as_bytes())?;
     }
     Ok(())
 }

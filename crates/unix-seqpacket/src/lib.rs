@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use common::{
-    Args, Carries, Chapter, Context, Delivery, Endpoint, Error, Link, Notices, Reach, Receiver, Result, Sender,
+    Args, Carries, Chapter, Context, Delivery, Endpoint, Error, Link, Notices, Piece, Reach, Receiver, Result, Sender,
     Technique, WhenFull,
 };
 use nix::errno::Errno;
@@ -50,19 +50,23 @@ pub fn sender(args: &Args) -> Result<impl Sender> {
         let refused = Err(Errno::EPERM).doing(call());
         return refused.map_err(|error| error.with_hint("another user's process listens there"));
     }
-    Ok(RecordSender { socket, link })
+    Ok(RecordSender { socket, piece: Piece::default(), link })
 }
 
 struct RecordSender {
     socket: OwnedFd,
+    piece: Piece,
     link: Link,
 }
 
 impl RecordSender {
-    fn put(&self, kind: u8, message: &[u8]) -> Result<()> {
+    fn put(&mut self, kind: u8, message: &[u8]) -> Result<()> {
         let kind = [kind];
+        if let Some(record) = self.piece.join(&kind, message) {
+            return self.link.wait("send", || unix_seqpacket::put(&self.socket, record));
+        }
         let parts = [IoSlice::new(&kind), IoSlice::new(message)];
-        self.link.wait("send", || unix_seqpacket::put(&self.socket, &parts))
+        self.link.wait("send", || unix_seqpacket::put_parts(&self.socket, &parts))
     }
 }
 
@@ -74,7 +78,7 @@ impl Sender for RecordSender {
         self.put(MESSAGE, message)
     }
 
-    fn finish(self) -> Result<()> {
+    fn finish(mut self) -> Result<()> {
         self.put(END, &[])
     }
 }

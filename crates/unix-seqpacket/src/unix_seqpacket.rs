@@ -1,17 +1,17 @@
 //! A Unix domain seqpacket socket: a connection between two processes of one machine that carries whole records.
 //!
 //! `bind(2)` makes a name in the file system, `listen(2)` lets others knock at it, and each `connect(2)` makes a
-//! connection, as for a stream. But what one `sendmsg(2)` puts in, one `recv(2)` takes out: never half of it, never two
+//! connection, as for a stream. But what one `send(2)` puts in, one `recv(2)` takes out: never half of it, never two
 //! at once. They come out in the order in which they went in, and none is lost.
 //!
 //! ```text
 //! listener  socket, bind, listen ─▶ accept ─┐                           ┌─ connect ◀─ socket
-//!                                   recv ◀──┴─ [record] [record] [ ] ◀──┴─ sendmsg
+//!                                   recv ◀──┴─ [record] [record] [ ] ◀──┴─ send
 //! ```
 //!
 //! A connection has an end, and a record may be empty. recv(2) returns 0 for both.
 //!
-//! Manual pages: unix(7), socket(2), bind(2), listen(2), accept(2), connect(2), sendmsg(2), recv(2).
+//! Manual pages: unix(7), socket(2), bind(2), listen(2), accept(2), connect(2), send(2), sendmsg(2), recv(2).
 #![expect(unsafe_code, reason = "nix's accept4 returns a bare number")]
 
 use std::fs;
@@ -24,7 +24,7 @@ use nix::errno::Errno;
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::socket::{
     AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, accept4, bind, connect as connect_to, getsockopt,
-    listen, recv, sendmsg, socket,
+    listen, recv, send, sendmsg, socket,
 };
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::geteuid;
@@ -97,14 +97,23 @@ pub fn is_own(socket: &OwnedFd) -> io::Result<bool> {
     Ok(getsockopt(socket, PeerCredentials)?.uid() == geteuid().as_raw())
 }
 
-/// Puts one record in, made of the parts; blocks while the buffer is full. It goes in whole or not at all.
+/// Puts one record in; blocks while the buffer is full. It goes in whole or not at all.
 ///
 /// # Errors
 /// `EMSGSIZE` above 212,960 bytes (net.core.wmem_default, less 32); `EPIPE` or `ECONNRESET` where the other end is
 /// closed; `EINTR` after a signal, and then nothing was put in.
-pub fn put(socket: &OwnedFd, parts: &[IoSlice<'_>]) -> io::Result<()> {
-    // One call for all parts: no copy to join them. Not writev(2), which does nothing at all where there is nothing to
-    // write, and an empty record is something. MSG_NOSIGNAL: EPIPE shall be an error, and not a deadly SIGPIPE.
+pub fn put(socket: &OwnedFd, record: &[u8]) -> io::Result<()> {
+    // Not write(2), which does nothing at all where there is nothing to write, and an empty record is something.
+    // MSG_NOSIGNAL: EPIPE shall be an error, and not a deadly SIGPIPE.
+    send(socket.as_raw_fd(), record, MsgFlags::MSG_NOSIGNAL)?;
+    Ok(())
+}
+
+/// Puts one record in that is made of several parts: one call, and no copy to join them.
+///
+/// # Errors
+/// As [`put`].
+pub fn put_parts(socket: &OwnedFd, parts: &[IoSlice<'_>]) -> io::Result<()> {
     sendmsg::<UnixAddr>(socket.as_raw_fd(), parts, &[], MsgFlags::MSG_NOSIGNAL, None)?;
     Ok(())
 }

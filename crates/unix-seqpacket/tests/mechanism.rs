@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::{env, fs, process, thread};
 
-use unix_seqpacket::unix_seqpacket::{accept, connect, create, is_own, put, remove, take};
+use unix_seqpacket::unix_seqpacket::{accept, connect, create, is_own, put, put_parts, remove, take};
 
 /// A path in a folder of its own, which goes with it.
 struct Place(PathBuf);
@@ -34,7 +34,7 @@ impl Drop for Place {
 }
 
 fn put_bytes(socket: &OwnedFd, bytes: &[u8]) -> std::io::Result<()> {
-    put(socket, &[IoSlice::new(bytes)])
+    put(socket, bytes)
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn records_come_out_as_they_went_in() {
 fn parts_make_one_record() {
     let place = Place::new("parts");
     let (writer, reader) = place.connected();
-    put(&writer, &[IoSlice::new(b"one"), IoSlice::new(b""), IoSlice::new(b"two")]).unwrap();
+    put_parts(&writer, &[IoSlice::new(b"one"), IoSlice::new(b""), IoSlice::new(b"two")]).unwrap();
     let mut buffer = [0; 16];
     assert_eq!(take(&reader, &mut buffer).unwrap(), 6);
     assert_eq!(&buffer[..6], b"onetwo");

@@ -1,7 +1,7 @@
 //! What is special about a Unix domain seqpacket socket: whole records, an end that reads like an empty one, and that
 //! the kernel tells who is at the other end.
 
-use std::io::{BufRead, BufReader, ErrorKind, IoSlice, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ impl Place {
     fn told(&self, records: &[&[u8]]) -> (Option<i32>, Vec<u8>, String) {
         let receiver = self.receiver();
         let socket = connect(&self.0).unwrap();
-        records.iter().for_each(|record| put(&socket, &[IoSlice::new(record)]).unwrap());
+        records.iter().for_each(|record| put(&socket, record).unwrap());
         drop(socket);
         ended(receiver)
     }
@@ -207,8 +207,8 @@ fn another_user_is_turned_away() {
     let receiver = ready(place.command(RECEIVER).uid(NOBODY).spawn().unwrap());
     // Root may connect everywhere. Nothing comes back but the end: it is not served, and the receiver goes on waiting.
     let foreign: OwnedFd = connect(&place.0).unwrap();
-    let _ = put(&foreign, &[IoSlice::new(b"\0evil\n")]);
-    let _ = put(&foreign, &[IoSlice::new(b"\x01")]);
+    let _ = put(&foreign, b"\0evil\n");
+    let _ = put(&foreign, b"\x01");
     let _ = take(&foreign, &mut []);
     let sender = place.command(SENDER).uid(NOBODY).arg("good").spawn().unwrap();
     assert_eq!(ended(sender).0, Some(0));
