@@ -20,11 +20,11 @@ pub(crate) struct HeadStart {
 }
 
 /// A microsecond or two.
-const FULL: u32 = 120;
+const FULL: u32 = 60;
 /// So many bytes are worth a read(2).
 const PLENTY: usize = 4096;
 /// One read of so many has the full pause before it.
-const PROBE: u32 = 64;
+const PROBE: u32 = 1024;
 
 impl HeadStart {
     /// Before a read(2).
@@ -77,7 +77,7 @@ mod tests {
         assert!(start.due() == FULL, "several at once are worth it");
         assert!(
             pauses(&mut start, 100 * PROBE, 68, 1) < 210 * FULL,
-            "one by one they are not: two pauses for 64 reads"
+            "one by one they are not: two pauses for so many reads"
         );
     }
 

@@ -15,7 +15,7 @@ pub const TECHNIQUE: Technique = Technique {
     name: "mmap-file",
     summary: "a mapped file: a ring of bytes in pages that both processes see and that outlive them",
     chapter: Chapter::File,
-    kernel_object: "65 pages of a file in the page cache, found by a path",
+    kernel_object: "1025 pages of a file in the page cache, found by a path",
     carries: Carries::Bytes,
     reach: Reach::Host,
     delivery: Delivery::Reliable,

@@ -6,7 +6,7 @@
 //! writes the pages to the disk when it sees fit, or when msync(2) demands it.
 //!
 //! ```text
-//! writer  copy ─▶ ┌ header ─┬─── ring of 256 KiB ───┐ ─▶ copy  reader
+//! writer  copy ─▶ ┌ header ─┬─── ring of 4 MiB ─────┐ ─▶ copy  reader
 //!                 └─────────┴───────────────────────┘
 //!                    pages of the file's ── sometimes, or by msync ──▶ disk
 //! ```
@@ -30,8 +30,9 @@ use nix::sys::mman::{MapFlags, MsFlags, ProtFlags, mmap, msync, munmap};
 use nix::unistd::geteuid;
 use ring::Memory;
 
-/// Bytes in the ring.
-pub const CAPACITY: u32 = 256 << 10;
+/// Bytes in the ring. More than a core's own cache holds, for where both ends are busy, what has been pushed out to the cache
+/// that the cores share is read faster than what must be fetched from another core's own.
+pub const CAPACITY: u32 = 4 << 20;
 
 const SIZE: NonZeroUsize = NonZeroUsize::new(ring::size(CAPACITY)).unwrap();
 

@@ -159,7 +159,7 @@ impl<M: Memory> Write for Writer<M> {
 }
 
 /// Bytes that are passed on at once at the most: while one side copies these, the other copies the ones before.
-pub const STEP: usize = 32 << 10;
+pub const STEP: usize = 64 << 10;
 
 struct Ring<M> {
     memory: M,

@@ -13,7 +13,7 @@ pub const TECHNIQUE: Technique = Technique {
     name: "shm",
     summary: "POSIX shared memory: a ring of bytes that both processes see, and a futex to sleep on",
     chapter: Chapter::SharedMemory,
-    kernel_object: "65 pages of memory, found by a name in /dev/shm",
+    kernel_object: "1025 pages of memory, found by a name in /dev/shm",
     carries: Carries::Bytes,
     reach: Reach::Host,
     delivery: Delivery::Reliable,

@@ -5,7 +5,7 @@
 //! ring (crates/ring) adds that, with atomics, and futex(2) for the times when one side must sleep.
 //!
 //! ```text
-//! writer  copy ─▶ ┌ header ─┬ written ┬ read ┬ waits ┬─── ring of 256 KiB ───┐ ─▶ copy  reader
+//! writer  copy ─▶ ┌ header ─┬ written ┬ read ┬ waits ┬─── ring of 4 MiB ─────┐ ─▶ copy  reader
 //!                 └─────────┴─────────┴──────┴───────┴──────────────────────┘
 //!                   one object in /dev/shm, mapped by both
 //! ```
@@ -24,8 +24,9 @@ use nix::unistd::geteuid;
 use ring::Memory;
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 
-/// Bytes in the ring.
-pub const CAPACITY: u32 = 256 << 10;
+/// Bytes in the ring. More than a core's own cache holds, for where both ends are busy, what has been pushed out to the cache
+/// that the cores share is read faster than what must be fetched from another core's own.
+pub const CAPACITY: u32 = 4 << 20;
 
 const SIZE: usize = ring::size(CAPACITY);
 

@@ -13,7 +13,7 @@ pub const TECHNIQUE: Technique = Technique {
     name: "sysv-shm",
     summary: "System V shared memory: a ring of bytes in a segment that is found by a key",
     chapter: Chapter::SharedMemory,
-    kernel_object: "a segment of 65 pages, found by a key",
+    kernel_object: "a segment of 1025 pages, found by a key",
     carries: Carries::Bytes,
     reach: Reach::Host,
     delivery: Delivery::Reliable,
