@@ -11,6 +11,7 @@ mod limits;
 mod loss;
 mod payload;
 mod security;
+mod spin;
 
 use std::error::Error;
 use std::fmt;
@@ -96,6 +97,7 @@ fn main() -> ExitCode {
         limits::PROMISES,
         loss::PROMISES,
         security::PROMISES,
+        spin::PROMISES,
         cli::PROMISES,
     ];
     // Promises in the outer loop: the trials that run side by side are of different techniques.

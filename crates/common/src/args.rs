@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::{fmt, io};
 
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use crate::{Endpoint, Error, Reach, Result, Role, Technique, endpoint};
 
@@ -169,6 +171,19 @@ impl Args {
     /// Was `--spin` given, to a technique that has it?
     pub fn spins(&self) -> bool {
         self.extra("spin").is_some()
+    }
+
+    /// With `--spin`, makes a call on `fd` fail with `EAGAIN` where it would have to wait; [`Link::wait`](crate::Link::wait)
+    /// then makes it again at once.
+    ///
+    /// # Errors
+    /// None for an open descriptor; see fcntl(2).
+    pub fn spin_on(&self, fd: impl AsFd) -> io::Result<()> {
+        if self.spins() {
+            let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?);
+            fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+        }
+        Ok(())
     }
 
     /// Sets one of the technique's own options, as the command line would; an empty text for a flag.

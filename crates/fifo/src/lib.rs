@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 
 use common::{
-    Args, Carries, Chapter, Delivery, Endpoint, FrameReader, FrameWriter, Link, MAX_FRAME, Notices, Reach, Receiver,
-    Result, Sender, Technique, WhenFull,
+    Args, Carries, Chapter, Context, Delivery, Endpoint, Extra, FrameReader, FrameWriter, Link, MAX_FRAME, Notices,
+    Reach, Receiver, Result, Sender, Technique, WhenFull,
 };
 
 pub mod fifo;
@@ -24,7 +24,7 @@ pub const TECHNIQUE: Technique = Technique {
     max_message: MAX_FRAME,
     payload_limit: None,
     endpoint: Endpoint::Path,
-    options: &[],
+    options: &Extra::SPIN,
 };
 
 /// Waits for a receiver and opens its FIFO for writing.
@@ -35,6 +35,7 @@ pub fn sender(args: &Args) -> Result<impl Sender> {
     let link = Link::attach(args)?;
     let path = PathBuf::from(link.endpoint());
     let writer = link.wait("open", || fifo::open_writer(&path))?;
+    args.spin_on(&writer).doing("fcntl")?;
     Ok(FrameWriter::new(link, writer))
 }
 
@@ -46,5 +47,10 @@ pub fn receiver(args: &Args) -> Result<impl Receiver> {
     let path = PathBuf::from(args.endpoint()?);
     let (create, remove) = (path.clone(), path.clone());
     let (link, ()) = Link::claim(args, || fifo::create(&create), move || fifo::remove(&remove))?;
-    Ok(FrameReader::new(link, move || fifo::open_reader(&path)))
+    let args = args.clone();
+    Ok(FrameReader::new(link, move || {
+        let reader = fifo::open_reader(&path)?;
+        args.spin_on(&reader)?;
+        Ok(reader)
+    }))
 }

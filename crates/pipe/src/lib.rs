@@ -5,8 +5,8 @@
 use std::io::{IsTerminal, PipeReader, stdin, stdout};
 
 use common::{
-    Args, Carries, Chapter, Child, Context, Delivery, Endpoint, Error, FrameReader, FrameWriter, Link, MAX_FRAME,
-    Notices, Reach, Receiver, Result, Sender, Technique, WhenFull,
+    Args, Carries, Chapter, Child, Context, Delivery, Endpoint, Error, Extra, FrameReader, FrameWriter, Link,
+    MAX_FRAME, Notices, Reach, Receiver, Result, Sender, Technique, WhenFull,
 };
 
 pub mod pipe;
@@ -25,7 +25,7 @@ pub const TECHNIQUE: Technique = Technique {
     max_message: MAX_FRAME,
     payload_limit: None,
     endpoint: Endpoint::Inherited,
-    options: &[],
+    options: &Extra::SPIN,
 };
 
 /// Makes the pipe and starts the receiver with its reading end; or, with `--endpoint -`, takes standard output.
@@ -35,7 +35,10 @@ pub const TECHNIQUE: Technique = Technique {
 pub fn sender(args: &Args) -> Result<impl Sender> {
     let link = Link::bare(args)?;
     if args.endpoint.is_none() {
-        let (writer, reader) = pair()?;
+        let (mut writer, reader) = pair()?;
+        if args.spins() {
+            writer.spin().doing("fcntl")?;
+        }
         let child = Some(Child::receiver(args, reader.into())?);
         return Ok(PipeSender { frames: FrameWriter::new(link, writer), child });
     }
@@ -45,7 +48,10 @@ pub fn sender(args: &Args) -> Result<impl Sender> {
     if args.output.is_some() || args.stats {
         return Err(Error::Usage("with --endpoint -, --output and --stats go to the receiver".to_owned()));
     }
-    let writer = pipe::Writer::from_stdout().doing("standard output")?;
+    let mut writer = pipe::Writer::from_stdout().doing("standard output")?;
+    if args.spins() {
+        writer.spin().doing("fcntl")?;
+    }
     Ok(PipeSender { frames: FrameWriter::new(link, writer), child: None })
 }
 
@@ -63,7 +69,10 @@ pub fn pair() -> Result<(pipe::Writer, PipeReader)> {
 ///
 /// # Errors
 /// [`Error::System`] where a thread cannot be started.
-pub fn sender_of(args: &Args, half: pipe::Writer) -> Result<impl Sender> {
+pub fn sender_of(args: &Args, mut half: pipe::Writer) -> Result<impl Sender> {
+    if args.spins() {
+        half.spin().doing("fcntl")?;
+    }
     Ok(PipeSender { frames: FrameWriter::new(Link::bare(args)?, half), child: None })
 }
 
@@ -72,6 +81,7 @@ pub fn sender_of(args: &Args, half: pipe::Writer) -> Result<impl Sender> {
 /// # Errors
 /// As [`sender_of`].
 pub fn receiver_of(args: &Args, half: PipeReader) -> Result<impl Receiver> {
+    args.spin_on(&half).doing("fcntl")?;
     Ok(FrameReader::over(Link::bare(args)?, half))
 }
 
@@ -111,5 +121,12 @@ pub fn receiver(args: &Args) -> Result<impl Receiver> {
     }
     let link = Link::bare(args)?;
     args.ready(link.endpoint());
-    Ok(FrameReader::new(link, pipe::Reader::from_stdin))
+    let spins = args.spins();
+    Ok(FrameReader::new(link, move || {
+        let mut reader = pipe::Reader::from_stdin()?;
+        if spins {
+            reader.spin()?;
+        }
+        Ok(reader)
+    }))
 }

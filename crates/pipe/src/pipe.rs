@@ -16,7 +16,7 @@ use std::fs::File;
 use std::io::{self, IoSlice, PipeReader, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::fcntl::{FcntlArg, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// Bytes that a pipe of [`create`]'s holds.
@@ -36,12 +36,15 @@ pub fn create() -> io::Result<(PipeReader, Writer)> {
     // room means fewer of these waits. An ordinary user may have so much in 256 pipes (pipe-user-pages-soft in
     // pipe(7)) and then gets EPERM; the 64 KiB of every pipe do as well.
     let _ = fcntl(&writer, FcntlArg::F_SETPIPE_SZ(CAPACITY));
-    Ok((reader, Writer(OwnedFd::from(writer).into())))
+    Ok((reader, Writer { file: OwnedFd::from(writer).into(), spins: false }))
 }
 
 /// The end of a pipe to write into. Dropping it closes it.
 #[derive(Debug)]
-pub struct Writer(File);
+pub struct Writer {
+    file: File,
+    spins: bool,
+}
 
 impl Writer {
     /// The writing end that this process was started with as its standard output.
@@ -50,7 +53,20 @@ impl Writer {
     /// `EMFILE` where too many descriptors are open.
     pub fn from_stdout() -> io::Result<Writer> {
         // A copy of the descriptor, because Rust's own handle buffers. It is the same pipe.
-        Ok(Writer(io::stdout().as_fd().try_clone_to_owned()?.into()))
+        Ok(Writer { file: io::stdout().as_fd().try_clone_to_owned()?.into(), spins: false })
+    }
+
+    /// Does not wait any more: a write for which there is no room now fails with `EAGAIN`.
+    ///
+    /// # Errors
+    /// None for an open descriptor; see fcntl(2).
+    pub fn spin(&mut self) -> io::Result<()> {
+        self.spins = true;
+        stop_waiting(self.file.as_fd())
+    }
+
+    fn waits(&self, error: &io::Error) -> bool {
+        error.kind() == io::ErrorKind::WouldBlock && !self.spins
     }
 }
 
@@ -62,8 +78,8 @@ impl Write for Writer {
     /// end the program; Rust's programs ignore it from the start, C's do not. `EINTR` after a signal.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
-            match self.0.write(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready(self.0.as_fd(), PollFlags::POLLOUT)?,
+            match self.file.write(bytes) {
+                Err(error) if self.waits(&error) => ready(self.file.as_fd(), PollFlags::POLLOUT)?,
                 other => return other,
             }
         }
@@ -72,8 +88,8 @@ impl Write for Writer {
     /// One writev(2): several pieces, as if they were one.
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         loop {
-            match self.0.write_vectored(pieces) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready(self.0.as_fd(), PollFlags::POLLOUT)?,
+            match self.file.write_vectored(pieces) {
+                Err(error) if self.waits(&error) => ready(self.file.as_fd(), PollFlags::POLLOUT)?,
                 other => return other,
             }
         }
@@ -87,7 +103,10 @@ impl Write for Writer {
 
 /// The end of a pipe to read from. Dropping it closes it.
 #[derive(Debug)]
-pub struct Reader(File);
+pub struct Reader {
+    file: File,
+    spins: bool,
+}
 
 impl Reader {
     /// The reading end that this process was started with as its standard input.
@@ -95,7 +114,20 @@ impl Reader {
     /// # Errors
     /// As [`Writer::from_stdout`].
     pub fn from_stdin() -> io::Result<Reader> {
-        Ok(Reader(io::stdin().as_fd().try_clone_to_owned()?.into()))
+        Ok(Reader { file: io::stdin().as_fd().try_clone_to_owned()?.into(), spins: false })
+    }
+
+    /// As [`Writer::spin`].
+    ///
+    /// # Errors
+    /// None for an open descriptor; see fcntl(2).
+    pub fn spin(&mut self) -> io::Result<()> {
+        self.spins = true;
+        stop_waiting(self.file.as_fd())
+    }
+
+    fn waits(&self, error: &io::Error) -> bool {
+        error.kind() == io::ErrorKind::WouldBlock && !self.spins
     }
 }
 
@@ -107,12 +139,18 @@ impl Read for Reader {
     /// `EINTR` after a signal.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            match self.0.read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready(self.0.as_fd(), PollFlags::POLLIN)?,
+            match self.file.read(buffer) {
+                Err(error) if self.waits(&error) => ready(self.file.as_fd(), PollFlags::POLLIN)?,
                 other => return other,
             }
         }
     }
+}
+
+fn stop_waiting(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
+    fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    Ok(())
 }
 
 /// Waits until the pipe is ready, where `EAGAIN` says that it does not wait by itself.

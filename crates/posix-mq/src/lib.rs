@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use common::{
-    Args, Carries, Chapter, Delivery, Endpoint, Error, Extra, Link, Notices, Reach, Receiver, Result, Role, Sender,
-    Technique, WhenFull,
+    Args, Carries, Chapter, Context, Delivery, Endpoint, Error, Extra, Link, Notices, Reach, Receiver, Result, Role,
+    Sender, Technique, WhenFull,
 };
 
 pub mod posix_mq;
@@ -42,6 +42,8 @@ pub const TECHNIQUE: Technique = Technique {
             help: "Priorities of the messages, 1 to 32767, in turn; the highest is taken first",
         },
         Extra { name: "show-priority", value: None, role: Role::Receiver, help: "Tell each message's priority" },
+        Extra::SPIN[0],
+        Extra::SPIN[1],
     ],
 };
 
@@ -53,7 +55,7 @@ pub fn sender(args: &Args) -> Result<impl Sender> {
     let priorities = args.numbers("priority", MESSAGE..=HIGHEST)?.unwrap_or_else(|| vec![MESSAGE]);
     let link = Link::attach(args)?;
     let queue = Arc::new(link.wait("mq_open", || Queue::open(link.endpoint()))?);
-    stop_with(&link, &queue);
+    start(args, &link, &queue)?;
     Ok(QueueSender { queue, priorities: priorities.into_iter().cycle(), link })
 }
 
@@ -68,7 +70,7 @@ pub fn receiver(args: &Args) -> Result<impl Receiver> {
         move || posix_mq::remove(&name)
     })?;
     let queue = Arc::new(queue);
-    stop_with(&link, &queue);
+    start(args, &link, &queue)?;
     let show = args.extra("show-priority").is_some().then(|| args.clone());
     Ok(QueueReceiver { queue, buffer: vec![0; MAX_MESSAGE], finished: false, show, link })
 }
@@ -118,8 +120,13 @@ impl Receiver for QueueReceiver {
     }
 }
 
-/// posixmq hides `EINTR`, so it takes more than a signal to end its waits.
-fn stop_with(link: &Link, queue: &Arc<Queue>) {
+/// Says how waits end.
+fn start(args: &Args, link: &Link, queue: &Arc<Queue>) -> Result<()> {
+    if args.spins() {
+        queue.stop_blocking().doing("mq_setattr")?;
+    }
+    // posixmq hides `EINTR`, so it takes more than a signal to end its waits.
     let queue = Arc::clone(queue);
     link.on_stop(move || drop(queue.stop_blocking()));
+    Ok(())
 }

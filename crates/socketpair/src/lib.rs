@@ -6,8 +6,8 @@
 use std::io::{self, IsTerminal, Read, Write, stdin, stdout};
 
 use common::{
-    Args, Carries, Chapter, Child, Context, Delivery, Endpoint, Error, FrameReader, FrameWriter, Link, MAX_FRAME,
-    Notices, Reach, Receiver, Result, Sender, Technique, WhenFull,
+    Args, Carries, Chapter, Child, Context, Delivery, Endpoint, Error, Extra, FrameReader, FrameWriter, Link,
+    MAX_FRAME, Notices, Reach, Receiver, Result, Sender, Technique, WhenFull,
 };
 
 pub mod socketpair;
@@ -28,7 +28,7 @@ pub const TECHNIQUE: Technique = Technique {
     max_message: MAX_FRAME,
     payload_limit: None,
     endpoint: Endpoint::Inherited,
-    options: &[],
+    options: &Extra::SPIN,
 };
 
 /// The receiver's one word, ACK in ASCII: "I have read it all".
@@ -93,7 +93,10 @@ pub fn sender_of(args: &Args, half: Socket) -> Result<impl Sender> {
 ///
 /// # Errors
 /// As [`sender_of`].
-pub fn receiver_of(args: &Args, half: Socket) -> Result<impl Receiver> {
+pub fn receiver_of(args: &Args, mut half: Socket) -> Result<impl Receiver> {
+    if args.spins() {
+        half.spin().doing("fcntl")?;
+    }
     Ok(FrameReader::over(Link::bare(args)?, half).answering(answer))
 }
 
@@ -106,7 +109,10 @@ struct SocketSender {
 }
 
 impl SocketSender {
-    fn new(args: &Args, socket: Socket, child: Option<Child>) -> Result<SocketSender> {
+    fn new(args: &Args, mut socket: Socket, child: Option<Child>) -> Result<SocketSender> {
+        if args.spins() {
+            socket.spin().doing("fcntl")?;
+        }
         let answered = socket.has_two_directions().doing("fstat")?;
         Ok(SocketSender { frames: FrameWriter::new(Link::bare(args)?, socket), answered, child })
     }

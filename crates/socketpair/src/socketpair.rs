@@ -14,10 +14,11 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{Shutdown, shutdown};
 
@@ -37,7 +38,10 @@ pub fn create() -> io::Result<(Socket, Socket)> {
 ///
 /// A reference is enough to read and to write, so that two threads can do both at once.
 #[derive(Debug)]
-pub struct Socket(File);
+pub struct Socket {
+    file: File,
+    spins: bool,
+}
 
 impl Socket {
     /// The socket that this process was started with as its standard input. It can be written to as well.
@@ -57,12 +61,23 @@ impl Socket {
         Ok(io::stdout().as_fd().try_clone_to_owned()?.into())
     }
 
+    /// Does not wait any more: a read or write that would have to now fails with `EAGAIN`.
+    ///
+    /// # Errors
+    /// None for an open descriptor; see fcntl(2).
+    pub fn spin(&mut self) -> io::Result<()> {
+        let flags = OFlag::from_bits_retain(fcntl(&self.file, FcntlArg::F_GETFL)?);
+        fcntl(&self.file, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+        self.spins = true;
+        Ok(())
+    }
+
     /// Is it a socket at all? A shell gives its programs pipes, and those have one direction.
     ///
     /// # Errors
     /// None for an open descriptor.
     pub fn has_two_directions(&self) -> io::Result<bool> {
-        Ok(self.0.metadata()?.file_type().is_socket())
+        Ok(self.file.metadata()?.file_type().is_socket())
     }
 
     /// Closes one direction: the other end reads the end of file, and can still write.
@@ -71,19 +86,30 @@ impl Socket {
     /// `ENOTSOCK` where it is none.
     pub fn finish_writing(&self) -> io::Result<()> {
         // To drop the socket would close both, and throw away what the other end has yet to answer.
-        Ok(shutdown(self.0.as_raw_fd(), Shutdown::Write)?)
+        Ok(shutdown(self.file.as_raw_fd(), Shutdown::Write)?)
+    }
+
+    fn waits(&self, error: &io::Error) -> bool {
+        error.kind() == io::ErrorKind::WouldBlock && !self.spins
+    }
+
+    /// Waits until the socket is ready, where `EAGAIN` says that it does not wait by itself: whoever gave it to us may
+    /// have set `O_NONBLOCK`, and to clear that would clear it for every other process that has the same socket.
+    fn ready(&self, events: PollFlags) -> io::Result<()> {
+        poll(&mut [PollFd::new(self.file.as_fd(), events)], PollTimeout::NONE)?;
+        Ok(())
     }
 }
 
 impl From<OwnedFd> for Socket {
     fn from(fd: OwnedFd) -> Socket {
-        Socket(fd.into())
+        Socket { file: fd.into(), spins: false }
     }
 }
 
 impl From<Socket> for OwnedFd {
     fn from(socket: Socket) -> OwnedFd {
-        socket.0.into()
+        socket.file.into()
     }
 }
 
@@ -96,8 +122,8 @@ impl Read for &Socket {
     /// written was read; `EINTR` after a signal.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            match (&self.0).read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready(self.0.as_fd(), PollFlags::POLLIN)?,
+            match (&self.file).read(buffer) {
+                Err(error) if self.waits(&error) => self.ready(PollFlags::POLLIN)?,
                 other => return other,
             }
         }
@@ -105,21 +131,26 @@ impl Read for &Socket {
 }
 
 impl Write for &Socket {
-    /// One writev(2) of one piece, which waits while the buffer of this direction is full.
+    /// One write(2), which waits while the buffer of this direction is full.
     ///
     /// # Errors
     /// `EPIPE` when the other socket is closed, or `ECONNRESET`, once, as for `read`. With `EPIPE` the kernel sends
     /// SIGPIPE, which would end the program; Rust's programs ignore it from the start, C's do not. `EINTR` after a
     /// signal.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_vectored(&[IoSlice::new(bytes)])
+        loop {
+            match (&self.file).write(bytes) {
+                Err(error) if self.waits(&error) => self.ready(PollFlags::POLLOUT)?,
+                other => return other,
+            }
+        }
     }
 
     /// One writev(2): several pieces, as if they were one.
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         loop {
-            match (&self.0).write_vectored(pieces) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready(self.0.as_fd(), PollFlags::POLLOUT)?,
+            match (&self.file).write_vectored(pieces) {
+                Err(error) if self.waits(&error) => self.ready(PollFlags::POLLOUT)?,
                 other => return other,
             }
         }
@@ -149,11 +180,4 @@ impl Write for Socket {
     fn flush(&mut self) -> io::Result<()> {
         (&*self).flush()
     }
-}
-
-/// Waits until the socket is ready, where `EAGAIN` says that it does not wait by itself: whoever gave it to us may
-/// have set `O_NONBLOCK`, and to clear that would clear it for every other process that has the same socket.
-fn ready(fd: BorrowedFd<'_>, events: PollFlags) -> io::Result<()> {
-    poll(&mut [PollFd::new(fd, events)], PollTimeout::NONE)?;
-    Ok(())
 }

@@ -41,6 +41,8 @@ pub const TECHNIQUE: Technique = Technique {
             help: "Types of the messages, 1 to 2147483646, in turn; the lowest is taken first",
         },
         Extra { name: "show-type", value: None, role: Role::Receiver, help: "Tell each message's type" },
+        Extra::SPIN[0],
+        Extra::SPIN[1],
     ],
 };
 
@@ -52,7 +54,10 @@ pub fn sender(args: &Args) -> Result<impl Sender> {
     let types = args.numbers("type", MESSAGE..=END - 1)?.unwrap_or_else(|| vec![MESSAGE]);
     let key = args.key()?;
     let link = Link::attach(args)?;
-    let queue = link.wait("msgget", || Queue::open(key))?;
+    let mut queue = link.wait("msgget", || Queue::open(key))?;
+    if args.spins() {
+        queue.spin();
+    }
     Ok(QueueSender { queue, message: Message::empty(), types: types.into_iter().cycle(), link })
 }
 
@@ -62,7 +67,10 @@ pub fn sender(args: &Args) -> Result<impl Sender> {
 /// See [`Link::claim`].
 pub fn receiver(args: &Args) -> Result<impl Receiver> {
     let key = args.key()?;
-    let (link, queue) = Link::claim(args, || Queue::create(key), move || sysv_mq::remove(key))?;
+    let (link, mut queue) = Link::claim(args, || Queue::create(key), move || sysv_mq::remove(key))?;
+    if args.spins() {
+        queue.spin();
+    }
     let show = args.extra("show-type").is_some().then(|| args.clone());
     Ok(QueueReceiver { queue, message: Message::empty(), finished: false, show, link })
 }

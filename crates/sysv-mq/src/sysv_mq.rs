@@ -64,7 +64,11 @@ impl Message {
 }
 
 /// A queue, by the number that the kernel has given it. Dropping it closes nothing, for nothing is open.
-pub struct Queue(c_int);
+pub struct Queue {
+    id: c_int,
+    /// For msgsnd(2) and msgrcv(2).
+    flags: c_int,
+}
 
 impl Queue {
     /// Makes the queue, which only this user may use.
@@ -75,7 +79,7 @@ impl Queue {
         check_limits()?;
         // IPC_EXCL, because without it a queue that exists is taken as it is: another user's, which everybody may
         // read, or one with a dead program's messages in it.
-        get(key, libc::IPC_CREAT | libc::IPC_EXCL | 0o600).map(Queue).map_err(explain)
+        get(key, libc::IPC_CREAT | libc::IPC_EXCL | 0o600).map(|id| Queue { id, flags: 0 }).map_err(explain)
     }
 
     /// Finds an existing queue of this user's.
@@ -85,7 +89,12 @@ impl Queue {
     pub fn open(key: i32) -> io::Result<Queue> {
         let id = get(key, 0)?;
         check_owner(id)?;
-        Ok(Queue(id))
+        Ok(Queue { id, flags: 0 })
+    }
+
+    /// Does not wait any more: [`put`](Self::put) and [`take`](Self::take) fail with `EAGAIN` where they would have to.
+    pub fn spin(&mut self) {
+        self.flags = libc::IPC_NOWAIT;
     }
 
     /// Puts one message in; blocks while the queue is full.
@@ -95,7 +104,7 @@ impl Queue {
     /// below 1.
     pub fn put(&self, message: &Message) -> io::Result<()> {
         // SAFETY: `buffer` begins with a long, and `len` bytes of text follow; the kernel reads no more than these.
-        let put = unsafe { libc::msgsnd(self.0, ptr::from_ref(&*message.buffer).cast(), message.len, 0) };
+        let put = unsafe { libc::msgsnd(self.id, ptr::from_ref(&*message.buffer).cast(), message.len, self.flags) };
         Errno::result(put).map(drop).map_err(|error| self.tell(error))
     }
 
@@ -107,16 +116,19 @@ impl Queue {
     pub fn take(&self, msgtyp: c_long, message: &mut Message) -> io::Result<()> {
         let buffer = ptr::from_mut(&mut *message.buffer).cast();
         // SAFETY: `buffer` has room for a long and `MAX_MESSAGE` bytes, and any bytes will do for both.
-        let len = unsafe { libc::msgrcv(self.0, buffer, MAX_MESSAGE, msgtyp, 0) };
+        let len = unsafe { libc::msgrcv(self.id, buffer, MAX_MESSAGE, msgtyp, self.flags) };
         message.len = Errno::result(len).map_err(|error| self.tell(error))?.cast_unsigned();
         Ok(())
     }
 
     /// `EIDRM` goes to those who wait while the queue is removed. Who comes later is told `EINVAL`, which could
-    /// mean anything.
+    /// mean anything. And msgrcv(2) says `ENOMSG` where every other call says `EAGAIN`.
     fn tell(&self, error: Errno) -> io::Error {
-        let gone = error == Errno::EINVAL && status(self.0).is_err();
-        if gone { Errno::EIDRM.into() } else { error.into() }
+        match error {
+            Errno::EINVAL if status(self.id).is_err() => Errno::EIDRM.into(),
+            Errno::ENOMSG => Errno::EAGAIN.into(),
+            other => other.into(),
+        }
     }
 }
 

@@ -6,8 +6,8 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use common::{
-    Args, Carries, Chapter, Context, Delivery, Endpoint, Error, FrameReader, FrameWriter, Link, MAX_FRAME, Notices,
-    Reach, Receiver, Result, Sender, Technique, WhenFull,
+    Args, Carries, Chapter, Context, Delivery, Endpoint, Error, Extra, FrameReader, FrameWriter, Link, MAX_FRAME,
+    Notices, Reach, Receiver, Result, Sender, Technique, WhenFull,
 };
 use nix::errno::Errno;
 use nix::poll::poll;
@@ -30,7 +30,7 @@ pub const TECHNIQUE: Technique = Technique {
     max_message: MAX_FRAME,
     payload_limit: None,
     endpoint: Endpoint::Address,
-    options: &[],
+    options: &Extra::SPIN,
 };
 
 /// The receiver's one word, ACK in ASCII: "it is your turn", and at the end "I have read it all".
@@ -47,6 +47,7 @@ pub fn sender(args: &Args) -> Result<impl Sender> {
     let mut attempts = Attempts { addresses: args.addresses()?, ..Attempts::default() };
     let first_failure = || args.narrate(&format!("waiting for a receiver at {}", link.endpoint()));
     let stream = link.wait("no receiver came to", || attempts.run(first_failure))?.doing(call)?;
+    args.spin_on(&stream).doing("fcntl")?;
     Ok(TcpSender(FrameWriter::new(link, stream)))
 }
 
@@ -158,7 +159,12 @@ pub fn receiver(args: &Args) -> Result<impl Receiver> {
     let link = Link::bare(&args)?;
     args.ready(link.endpoint());
     let mut listener = Some(listener);
-    Ok(FrameReader::new(link, move || accept_own(&mut listener)).answering(Connection::answer))
+    let open = move || {
+        let connection = accept_own(&mut listener)?;
+        args.spin_on(&connection.stream)?;
+        Ok(connection)
+    };
+    Ok(FrameReader::new(link, open).answering(Connection::answer))
 }
 
 /// Waits for a sender of this user's. After that nobody else is let in: they would talk to nobody.

@@ -8,8 +8,8 @@ use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 
 use common::{
-    Args, Carries, Chapter, Context, Delivery, Endpoint, Error, Link, Notices, Piece, Reach, Receiver, Result, Sender,
-    Technique, WhenFull,
+    Args, Carries, Chapter, Context, Delivery, Endpoint, Error, Extra, Link, Notices, Piece, Reach, Receiver, Result,
+    Sender, Technique, WhenFull,
 };
 use nix::errno::Errno;
 use nix::sys::socket::UnixAddr;
@@ -38,7 +38,7 @@ pub const TECHNIQUE: Technique = Technique {
     max_message: 128 << 10,
     payload_limit: None,
     endpoint: Endpoint::Path,
-    options: &[],
+    options: &Extra::SPIN,
 };
 
 /// Waits for a receiver that takes from this sender alone.
@@ -53,6 +53,7 @@ pub fn sender(args: &Args) -> Result<impl Sender> {
     sender.put(HELLO, &[])?;
     let mut answer = [0];
     sender.link.wait("wait for the answer from", || unix_dgram::take(&sender.socket, &mut answer))?;
+    args.spin_on(&sender.socket).doing("fcntl")?;
     Ok(sender)
 }
 
@@ -98,6 +99,7 @@ pub fn receiver(args: &Args) -> Result<impl Receiver> {
     let remove = path.clone();
     let create = || unix_dgram::create(&path).map_err(not_a_receiver);
     let (link, socket) = Link::claim(args, create, move || unix_dgram::remove(&remove))?;
+    args.spin_on(&socket).doing("fcntl")?;
     let buffer = vec![0; 1 + TECHNIQUE.max_message];
     Ok(DatagramReceiver { socket, sender: Sought::Anybody, buffer, finished: false, link })
 }

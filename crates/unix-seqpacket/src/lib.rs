@@ -7,8 +7,8 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use common::{
-    Args, Carries, Chapter, Context, Delivery, Endpoint, Error, Link, Notices, Piece, Reach, Receiver, Result, Sender,
-    Technique, WhenFull,
+    Args, Carries, Chapter, Context, Delivery, Endpoint, Error, Extra, Link, Notices, Piece, Reach, Receiver, Result,
+    Sender, Technique, WhenFull,
 };
 use nix::errno::Errno;
 
@@ -34,7 +34,7 @@ pub const TECHNIQUE: Technique = Technique {
     max_message: 128 << 10,
     payload_limit: None,
     endpoint: Endpoint::Path,
-    options: &[],
+    options: &Extra::SPIN,
 };
 
 /// Waits for a receiver and connects to its socket.
@@ -50,6 +50,7 @@ pub fn sender(args: &Args) -> Result<impl Sender> {
         let refused = Err(Errno::EPERM).doing(call());
         return refused.map_err(|error| error.with_hint("another user's process listens there"));
     }
+    args.spin_on(&socket).doing("fcntl")?;
     Ok(RecordSender { socket, piece: Piece::default(), link })
 }
 
@@ -93,7 +94,7 @@ pub fn receiver(args: &Args) -> Result<impl Receiver> {
     let create = || unix_seqpacket::create(&path).map_err(not_a_receiver);
     let (link, listener) = Link::claim(args, create, move || unix_seqpacket::remove(&remove))?;
     let buffer = vec![0; 1 + TECHNIQUE.max_message];
-    Ok(RecordReceiver { socket: listener, listening: true, buffer, finished: false, link })
+    Ok(RecordReceiver { socket: listener, listening: true, buffer, finished: false, args: args.clone(), link })
 }
 
 struct RecordReceiver {
@@ -102,6 +103,7 @@ struct RecordReceiver {
     listening: bool,
     buffer: Vec<u8>,
     finished: bool,
+    args: Args,
     link: Link,
 }
 
@@ -112,6 +114,7 @@ impl Receiver for RecordReceiver {
         }
         if self.listening {
             self.socket = self.link.wait("accept", || accept_own(&self.socket))?;
+            self.args.spin_on(&self.socket).doing("fcntl")?;
             self.listening = false;
         }
         let len = self.link.wait("recv", || unix_seqpacket::take(&self.socket, &mut self.buffer))?;

@@ -7,8 +7,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 
 use common::{
-    Args, Carries, Chapter, Context, Delivery, Endpoint, FrameReader, FrameWriter, Link, MAX_FRAME, Notices, Reach,
-    Receiver, Result, Sender, Technique, WhenFull,
+    Args, Carries, Chapter, Context, Delivery, Endpoint, Extra, FrameReader, FrameWriter, Link, MAX_FRAME, Notices,
+    Reach, Receiver, Result, Sender, Technique, WhenFull,
 };
 use nix::errno::Errno;
 
@@ -28,7 +28,7 @@ pub const TECHNIQUE: Technique = Technique {
     max_message: MAX_FRAME,
     payload_limit: None,
     endpoint: Endpoint::Path,
-    options: &[],
+    options: &Extra::SPIN,
 };
 
 /// Waits for a receiver and connects to its socket.
@@ -44,6 +44,7 @@ pub fn sender(args: &Args) -> Result<impl Sender> {
         let refused = Err(Errno::EPERM).doing(call());
         return refused.map_err(|error| error.with_hint("another user's process listens there"));
     }
+    args.spin_on(&stream).doing("fcntl")?;
     Ok(FrameWriter::new(link, stream))
 }
 
@@ -56,8 +57,12 @@ pub fn receiver(args: &Args) -> Result<impl Receiver> {
     let remove = path.clone();
     let create = || unix_stream::create(&path).map_err(not_a_receiver);
     let (link, listener) = Link::claim(args, create, move || unix_stream::remove(&remove))?;
-    let mut listener = Some(listener);
-    Ok(FrameReader::new(link, move || accept_own(&mut listener)))
+    let (args, mut listener) = (args.clone(), Some(listener));
+    Ok(FrameReader::new(link, move || {
+        let stream = accept_own(&mut listener)?;
+        args.spin_on(&stream)?;
+        Ok(stream)
+    }))
 }
 
 /// One connection is served. Then nobody listens any more, so that whoever connects next is refused at once.

@@ -1,0 +1,65 @@
+//! `--spin`, where a pair has it: who waits does not sleep, and everything else is as it was.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::ends::{endless, works};
+use crate::{DoesNotApply, always, strangers};
+use harness::{Both, Result, Role, Signal, Trial, bytes, ensure, lost_since};
+
+const SPIN: [&str; 1] = ["--spin"];
+
+fn has_it(trial: &Trial) -> Result {
+    let help = Command::new(&trial.pair.sender).arg("--help").output()?;
+    let there = String::from_utf8_lossy(&help.stdout).contains("--spin");
+    there.then_some(()).ok_or_else(|| DoesNotApply("it has no --spin").into())
+}
+
+/// Both ends spin; in a family the sender passes it on.
+fn both<'a>(trial: &'a Trial, both: Both<'a>) -> Both<'a> {
+    let both = both.sender(SPIN);
+    if trial.pair.is_family() { both } else { both.receiver(SPIN) }
+}
+
+fn spinning_carries(trial: &Trial) -> Result {
+    has_it(trial)?;
+    let payload = bytes(11, 500_000);
+    let file = trial.file("input", &payload)?;
+    for size in ["100", "8000"] {
+        let run = both(trial, trial.both().sender(["--file", &file, "--size", size])).start()?;
+        ensure!(run.complete()? == payload, "chunks of {size}: other bytes came out");
+    }
+    Ok(())
+}
+
+fn spinning_ends_with_the_sender(trial: &Trial) -> Result {
+    ends_with(trial, Role::Sender, Role::Receiver)
+}
+
+fn spinning_ends_with_the_receiver(trial: &Trial) -> Result {
+    ends_with(trial, Role::Receiver, Role::Sender)
+}
+
+fn ends_with(trial: &Trial, dies: Role, lives: Role) -> Result {
+    has_it(trial)?;
+    let run = both(trial, endless(trial)).start()?;
+    run.output().wait_for_stdout(1)?;
+    let now = Instant::now();
+    run.end(dies)?.signal(Signal::KILL)?;
+    let end = run.end(lives)?.wait()?;
+    end.expect(3)?;
+    let took = end.at.saturating_duration_since(now);
+    ensure!(took <= Duration::from_secs(1) + lost_since(now), "{end} after {took:?}");
+    drop(run);
+    works(trial)
+}
+
+fn spinning_times_out(trial: &Trial) -> Result {
+    has_it(trial)?;
+    trial.launch(Role::Receiver).args(SPIN).timeout(0.4).spawn()?.wait()?.expect(4)
+}
+
+crate::promises! {
+    always: spinning_carries, spinning_ends_with_the_sender, spinning_ends_with_the_receiver;
+    strangers: spinning_times_out;
+}
