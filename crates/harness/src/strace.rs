@@ -35,6 +35,27 @@ pub fn calls(
     Ok(Some(fs::read_to_string(counts.path())?.lines().filter_map(parse).collect()))
 }
 
+/// Demands that each of `messages` messages takes these calls, so many of each, and that no others are made as often. `besides`
+/// is for those of the start and of the end.
+///
+/// # Errors
+/// Where it is otherwise.
+pub fn check(counts: &HashMap<String, u64>, messages: u64, expected: &[(&str, u64)], besides: u64) -> Result {
+    for (name, times) in expected {
+        let calls = counts.get(*name).copied().unwrap_or_default();
+        let range = times * messages..times * messages + besides;
+        ensure!(range.contains(&calls), "{calls} calls of {name}: {counts:?}");
+    }
+    // The receiver writes its own output, and --timeout looks at the clock.
+    let apart = |name: &str| {
+        expected.iter().any(|(one, _)| *one == name) || ["write", "clock_gettime", "total"].contains(&name)
+    };
+    for (name, calls) in counts {
+        ensure!(apart(name) || *calls < messages, "{calls} calls of {name}: {counts:?}");
+    }
+    Ok(())
+}
+
 /// `% time  seconds  usecs/call  calls  [errors]  syscall`
 fn parse(line: &str) -> Option<(String, u64)> {
     let mut words = line.split_whitespace();
