@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 
 use crate::Place;
-use crate::program::{NOBODY, command, ended, ready, run, said};
+use crate::pid::wait_for;
+use crate::program::{NOBODY, command, ended, example, ready, run, said};
 
 fn ready_at(receiver: &str, place: &Place) -> Child {
     ready(command(receiver, &place.path).spawn().unwrap()).0
@@ -16,6 +17,22 @@ fn ready_at(receiver: &str, place: &Place) -> Child {
 fn kill(mut child: Child) {
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+/// Runs the plain programs of a lesson. Returns what the receiver prints, which the lesson has to show.
+pub fn the_plain_pair_does_as_the_lesson_says(technique: &str, lesson: &str) -> String {
+    let place = Place::new();
+    let plain = |end: &str| {
+        let mut command = example(&format!("{technique}-plain-{end}"));
+        command.arg(&place.path).stdin(Stdio::null()).stdout(Stdio::piped());
+        command
+    };
+    let receiver = plain("receiver").spawn().unwrap();
+    // It has no rendezvous: a sender that comes before it fails.
+    wait_for("the plain receiver", || plain("sender").stderr(Stdio::null()).status().unwrap().success().then_some(()));
+    let printed = String::from_utf8(receiver.wait_with_output().unwrap().stdout).unwrap();
+    assert!(printed.lines().all(|line| lesson.contains(line)), "the lesson says otherwise: {printed}");
+    printed
 }
 
 /// `sun_path` has room for 107 bytes and the zero byte behind them (unix(7)).
