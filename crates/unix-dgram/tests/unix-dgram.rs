@@ -4,11 +4,11 @@
 use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::thread;
 
-use harness::pid::{go_on, stop, wait_for};
-use harness::program::{LONG, NOBODY, command, ended, example, ready, run, said};
+use harness::pid::{go_on, stop};
+use harness::program::{LONG, NOBODY, command, ended, ready, run, said};
 use harness::{Place, socket_path};
 use nix::unistd::setfsuid;
 use unix_dgram::unix_dgram::{connect, put, take};
@@ -144,27 +144,10 @@ fn a_sender_without_a_lock_that_goes_is_waited_for() {
     assert_eq!((code, &stdout[..]), (Some(4), &b"hello\n"[..]), "{stderr}");
 }
 
-/// One of the plain programs of the lesson.
-fn plain(end: &str, place: &Place) -> Command {
-    let mut command = example(&format!("unix-dgram-plain-{end}"));
-    command.arg(&place.path).stdin(Stdio::null()).stdout(Stdio::piped());
-    command
-}
-
 #[test]
 fn the_plain_pair_cuts_off_what_does_not_fit() {
-    let place = Place::new();
-    let receiver = plain("receiver", &place).spawn().unwrap();
-    // It has no rendezvous: a sender that comes before it fails.
-    wait_for("the plain receiver", || {
-        let status = plain("sender", &place).stderr(Stdio::null()).status().unwrap();
-        status.success().then_some(())
-    });
-    let output = receiver.wait_with_output().unwrap();
-    let printed = String::from_utf8(output.stdout).unwrap();
+    let printed = socket_path::the_plain_pair_does_as_the_lesson_says("unix-dgram", include_str!("../README.md"));
     assert_eq!(printed, "31 bytes, 15 of them cut off\n3 bytes: two\n0 bytes: the end, as agreed\n");
-    let lesson = include_str!("../README.md");
-    assert!(printed.lines().all(|line| lesson.contains(line)), "the lesson says otherwise");
 }
 
 #[test]

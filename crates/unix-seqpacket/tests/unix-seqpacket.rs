@@ -3,10 +3,9 @@
 
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 
-use harness::pid::wait_for;
-use harness::program::{NOBODY, command, ended, example, ready};
+use harness::program::{NOBODY, command, ended, ready};
 use harness::{Place, socket_path};
 use unix_seqpacket::unix_seqpacket::{connect, put, take};
 
@@ -79,28 +78,11 @@ fn a_record_that_is_too_long_is_not_taken_for_a_shorter_one() {
     assert!(stderr.contains("message too long: 131073 bytes"), "{stderr}");
 }
 
-/// One of the plain programs of the lesson.
-fn plain(end: &str, place: &Place) -> Command {
-    let mut command = example(&format!("unix-seqpacket-plain-{end}"));
-    command.arg(&place.path).stdin(Stdio::null()).stdout(Stdio::piped());
-    command
-}
-
 /// The plain pair: the second record, which is empty, ends it, and the third one is never seen.
 #[test]
 fn who_stops_at_0_misses_what_comes_after_an_empty_record() {
-    let place = Place::new();
-    let receiver = plain("receiver", &place).spawn().unwrap();
-    // It has no rendezvous: a sender that comes before it fails.
-    wait_for("the plain receiver", || {
-        let status = plain("sender", &place).stderr(Stdio::null()).status().unwrap();
-        status.success().then_some(())
-    });
-    let output = receiver.wait_with_output().unwrap();
-    let printed = String::from_utf8(output.stdout).unwrap();
+    let printed = socket_path::the_plain_pair_does_as_the_lesson_says("unix-seqpacket", include_str!("../README.md"));
     assert_eq!(printed, "31 bytes, 15 of them cut off\n0 bytes: the end, or an empty record?\n");
-    let lesson = include_str!("../README.md");
-    assert!(printed.lines().all(|line| lesson.contains(line)), "the lesson says otherwise");
 }
 
 #[test]
