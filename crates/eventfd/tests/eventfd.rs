@@ -1,47 +1,25 @@
 //! What is special about eventfds: nothing has a name, the descriptors travel, and a death is told by the socket
 //! that they came through.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
-use std::{env, fs, io, iter, thread};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use std::{fs, io, iter, thread};
 
 use eventfd::eventfd::{Buffer, MAX, SLOTS};
 use eventfd::scm_rights;
+use harness::Signal;
+use harness::family::{self, over_a_socket, run};
+use harness::pid::{child_of, signal, state, wait_for, wait_for_the_end_of};
+use harness::program::{LONG, Mortal, ended, example, said, text};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, read, write};
+use nix::unistd::{read, write};
 
 const SENDER: &str = env!("CARGO_BIN_EXE_eventfd-sender");
 const RECEIVER: &str = env!("CARGO_BIN_EXE_eventfd-receiver");
-const LONG: Duration = Duration::from_secs(10);
-
-fn sender(words: &[&str]) -> assert_cmd::Command {
-    let mut command = assert_cmd::Command::new(SENDER);
-    command.args(words).timeout(LONG);
-    command
-}
-
-/// One of the two programs with one end of a socket as its `--endpoint -`, and the other end.
-fn over_a_socket(program: &str, words: &[&str]) -> (Child, UnixStream) {
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    let theirs = OwnedFd::from(theirs);
-    let mut command = Command::new(program);
-    command.args(["--endpoint", "-", "--quiet"]).args(words).stderr(Stdio::piped());
-    if !words.contains(&"--timeout") {
-        // Whoever is not told of a death shall not hang, but fail.
-        command.args(["--timeout", "10"]);
-    }
-    if program == SENDER {
-        command.stdin(Stdio::null()).stdout(theirs);
-    } else {
-        command.stdin(theirs).stdout(Stdio::piped());
-    }
-    (command.spawn().unwrap(), ours)
-}
 
 /// A receiver with a buffer that is ours to fill, and our end of its standard input.
 fn filled_by_us(words: &[&str]) -> (Child, UnixStream, Buffer) {
@@ -51,88 +29,25 @@ fn filled_by_us(words: &[&str]) -> (Child, UnixStream, Buffer) {
     (receiver, socket, buffer)
 }
 
-fn ended(child: Child) -> (Option<i32>, String, String) {
-    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
-    (status.code(), text(&stdout), text(&stderr))
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// A program in `examples`; cargo builds them for a test of the whole package.
-fn example(name: &str) -> Command {
-    let deps = env::current_exe().unwrap();
-    let path = deps.ancestors().nth(2).unwrap().join("examples").join(name);
-    assert!(path.exists(), "cargo build -p eventfd --examples");
-    Command::new(path)
-}
-
-/// A process that does not outlive its test, however that ends.
-struct Mortal(Child);
-
-impl Drop for Mortal {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let started = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(started.elapsed() < LONG, "{what} did not come");
-        thread::sleep(Duration::from_millis(2));
-    }
-}
-
-/// The pid of the child that a process has started.
-fn child_of(pid: u32) -> u32 {
-    wait_for("a child", || {
-        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        children.split_whitespace().next()?.parse().ok()
-    })
-}
-
-fn signal(pid: u32, signal: Signal) {
-    kill(Pid::from_raw(pid as i32), signal).unwrap();
-}
-
-/// S for a process that sleeps, Z for one that nobody has waited for, `None` for one that is gone.
-fn state(pid: u32) -> Option<char> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.chars().next()
-}
-
 #[test]
 fn the_sender_starts_the_receiver_and_passes_its_options_on() {
-    let run = sender(&["--stats", "hello"]).assert().success().stdout("hello\n");
-    let stderr = text(&run.get_output().stderr);
-    assert!(stderr.contains("eventfd-receiver: ready -\n"), "{stderr}");
-    assert!(stderr.contains("eventfd-receiver: stats: messages=1 bytes=6"), "{stderr}");
+    family::the_sender_starts_the_receiver_and_passes_its_options_on(SENDER);
 }
 
 #[test]
 fn the_failure_of_the_receiver_is_the_failure_of_the_sender() {
-    let run = sender(&["--output", "/no/such/folder/out", "hello"]).assert().code(3);
-    let stderr = text(&run.get_output().stderr);
-    assert!(stderr.contains("eventfd-receiver: create /no/such/folder/out: ENOENT"), "{stderr}");
-    assert!(stderr.ends_with("eventfd-sender: eventfd-receiver ended with exit status: 1\n"), "{stderr}");
+    family::the_failure_of_the_receiver_is_the_failure_of_the_sender(SENDER);
 }
 
 #[test]
 fn both_ends_need_a_socket() {
-    let said = |assert: assert_cmd::assert::Assert| text(&assert.get_output().stderr);
     let alone = assert_cmd::Command::new(RECEIVER).assert().code(2);
-    assert!(said(alone).contains("eventfd-sender, which starts this"));
+    assert!(said(&alone).contains("eventfd-sender, which starts this"));
     let pipe = assert_cmd::Command::new(RECEIVER).args(["--endpoint", "-"]).write_stdin("").assert().code(2);
-    assert!(said(pipe).contains("needs a socket as standard input"));
-    let pipe = sender(&["--endpoint", "-", "hello"]).assert().code(2).stdout("");
-    assert!(said(pipe).contains("needs a socket as standard output"));
-    sender(&["--endpoint", "-", "--stats", "hello"]).assert().code(2);
+    assert!(said(&pipe).contains("needs a socket as standard input"));
+    let pipe = run(SENDER, &["--endpoint", "-", "hello"]).code(2).stdout("");
+    assert!(said(&pipe).contains("needs a socket as standard output"));
+    run(SENDER, &["--endpoint", "-", "--stats", "hello"]).code(2);
 }
 
 #[test]
@@ -141,7 +56,7 @@ fn any_process_with_the_socket_can_be_the_sender() {
     buffer.put(b"hello\n").unwrap();
     buffer.put(b"").unwrap();
     buffer.put_end().unwrap();
-    assert_eq!(ended(receiver), (Some(0), "hello\n".into(), String::new()));
+    assert_eq!(ended(receiver), (Some(0), b"hello\n".to_vec(), String::new()));
 }
 
 #[test]
@@ -153,7 +68,7 @@ fn any_process_with_the_socket_can_be_the_receiver() {
         let taken = buffer.take(&mut record).unwrap();
         assert_eq!(taken.map(|len| text(&record[..len])).as_deref(), expected);
     }
-    assert_eq!(ended(sender), (Some(0), String::new(), String::new()));
+    assert_eq!(ended(sender), (Some(0), Vec::new(), String::new()));
 }
 
 #[test]
@@ -163,7 +78,7 @@ fn two_strangers_can_be_given_the_socket() {
     let mut receiver = Command::new(RECEIVER);
     receiver.args(["--endpoint", "-", "--quiet"]).stdin(OwnedFd::from(socket)).stdout(Stdio::piped());
     let receiver = receiver.spawn().unwrap();
-    assert_eq!((ended(receiver).1, ended(sender).0), ("hello\n".into(), Some(0)));
+    assert_eq!((ended(receiver).1, ended(sender).0), (b"hello\n".to_vec(), Some(0)));
 }
 
 /// The memory as the README shows it.
@@ -207,12 +122,12 @@ fn the_counts_can_be_seen_in_proc() {
     // The receiver has taken what there was, given the slot back, and sleeps.
     wait_for("8 and 0", || (counts(pid) == [SLOTS as u64, 0]).then_some(()));
     assert_eq!(fdinfo(pid, "/memfd:eventfd-slots (deleted)").len(), 1);
-    signal(receiver, Signal::SIGSTOP);
+    signal(receiver, Signal::STOP);
     // One slot less, should it have been stopped with one in its hands.
     wait_for("0 and 8", || matches!(counts(pid)[..], [0, 7 | 8]).then_some(()));
-    signal(receiver, Signal::SIGCONT);
+    signal(receiver, Signal::CONT);
     wait_for("8 and 0", || (counts(pid) == [SLOTS as u64, 0]).then_some(()));
-    signal(pid, Signal::SIGTERM);
+    signal(pid, Signal::TERM);
     assert_eq!(ended(sender).0, Some(143));
 }
 
@@ -234,14 +149,14 @@ fn a_sender_is_ahead_by_eight_slots_and_no_more() {
 #[test]
 fn a_sender_that_dies_loses_nothing_that_it_has_put() {
     let (receiver, socket, mut buffer) = filled_by_us(&[]);
-    signal(receiver.id(), Signal::SIGSTOP);
+    signal(receiver.id(), Signal::STOP);
     for line in ["one\n", "two\n", "three\n"] {
         buffer.put(line.as_bytes()).unwrap();
     }
     drop((socket, buffer));
-    signal(receiver.id(), Signal::SIGCONT);
+    signal(receiver.id(), Signal::CONT);
     let (code, stdout, stderr) = ended(receiver);
-    assert_eq!((code, &*stdout), (Some(3), "one\ntwo\nthree\n"), "{stderr}");
+    assert_eq!((code, &stdout[..]), (Some(3), &b"one\ntwo\nthree\n"[..]), "{stderr}");
     assert!(stderr.contains("read -: the sender ended without finishing"), "{stderr}");
 }
 
@@ -274,52 +189,24 @@ fn what_is_no_buffer_is_refused() {
 #[test]
 fn a_length_that_is_too_big_is_refused() {
     let (receiver, _socket, mut buffer) = filled_by_us(&[]);
-    signal(receiver.id(), Signal::SIGSTOP);
+    signal(receiver.id(), Signal::STOP);
     buffer.put(b"hello").unwrap();
     let memory = fs::File::from(buffer.descriptors()[0].try_clone_to_owned().unwrap());
     memory.write_all_at(&(MAX as u32 + 1).to_ne_bytes(), 0).unwrap();
-    signal(receiver.id(), Signal::SIGCONT);
+    signal(receiver.id(), Signal::CONT);
     let (code, stdout, stderr) = ended(receiver);
-    assert_eq!((code, &*stdout), (Some(1), ""), "{stderr}");
+    assert_eq!((code, stdout.len()), (Some(1), 0), "{stderr}");
     assert!(stderr.contains("a record of 4093 bytes"), "{stderr}");
-}
-
-/// A sender that goes on for long, and its receiver, from which something has come out.
-fn long_talk() -> (Child, u32) {
-    let mut command = Command::new(SENDER);
-    command
-        .args(["--timeout", "10", "--count", "1000000000", "--size", "1000"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let receiver = child_of(child.id());
-    let mut ready = [0; b"eventfd-receiver: ready -\n".len()];
-    child.stderr.as_mut().unwrap().read_exact(&mut ready).unwrap();
-    let mut stdout = child.stdout.take().unwrap();
-    stdout.read_exact(&mut [0; 1000]).unwrap();
-    thread::spawn(move || io::copy(&mut stdout, &mut io::sink()));
-    (child, receiver)
 }
 
 #[test]
 fn a_receiver_that_is_killed_is_told_of() {
-    let (child, receiver) = long_talk();
-    signal(receiver, Signal::SIGKILL);
-    let (code, _, stderr) = ended(child);
-    assert_eq!(code, Some(3));
-    assert_eq!(stderr, "eventfd-sender: eventfd-receiver ended with signal: 9 (SIGKILL)\n");
+    family::a_receiver_that_is_killed_is_told_of(SENDER);
 }
 
 #[test]
 fn an_orphan_ends_by_itself() {
-    let (mut child, _) = long_talk();
-    let mut stderr = child.stderr.take().unwrap();
-    signal(child.id(), Signal::SIGKILL);
-    child.wait().unwrap();
-    // It ends when the last copy of standard error is closed, the receiver's.
-    let mut said = String::new();
-    stderr.read_to_string(&mut said).unwrap();
-    assert_eq!(said, "eventfd-receiver: read -: the sender ended without finishing\n");
+    family::an_orphan_ends_by_itself(SENDER);
 }
 
 /// Its hang-up is no reason to give up a receiver that has taken everything and is not done with it yet.
@@ -353,8 +240,8 @@ fn an_orphan_of_the_plain_pair_sleeps_for_ever() {
     drop(sender);
     thread::sleep(Duration::from_millis(500));
     let sleeps = state(receiver);
-    signal(receiver, Signal::SIGKILL);
-    wait_for("its end", || matches!(state(receiver), None | Some('Z')).then_some(()));
+    signal(receiver, Signal::KILL);
+    wait_for_the_end_of(receiver);
     assert_eq!(sleeps, Some('S'));
 }
 

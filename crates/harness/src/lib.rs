@@ -29,17 +29,29 @@
 //! ```
 //!
 //! Everything that a trial started is killed when it is dropped, and no wait outlasts the trial's deadline.
+//!
+//! Where a test needs more of a hand in the programs than that, [`program`], [`pid`] and [`Place`] are for starting and watching
+//! them one by one; and what several techniques have in common is tried by the functions of [`family`], [`forked`],
+//! [`socket_path`] and [`port`], which are named as the tests that call them.
 
 mod capture;
 mod data;
+pub mod family;
+pub mod forked;
 pub mod kill;
 mod launch;
 mod leftovers;
 mod pairs;
+pub mod pid;
+mod place;
+pub mod port;
 mod process;
+pub mod program;
 mod pulse;
 mod run;
+pub mod socket_path;
 mod steps;
+pub mod strace;
 mod system_v;
 mod trial;
 
@@ -48,6 +60,7 @@ pub use data::{bytes, sha256, sha256_of};
 pub use launch::Launch;
 pub use leftovers::{Census, Object, left_over_of_this_run};
 pub use pairs::{Capabilities, EndpointKind, Pair, Reach, pair, pairs};
+pub use place::Place;
 pub use process::{How, Outcome, Process, Role, Signal};
 pub use pulse::lost_since;
 pub use run::{Both, Ended, Run};

@@ -1,27 +1,27 @@
 //! What is special about sealed memfds: that a receiver believes in seals only, and what a message costs. And the control
 //! socket, which is not special, but tested nowhere else.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::fs::{self, File};
+use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
-use std::{env, fs, process, thread};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
 
+use harness::program::{NOBODY, command, example, expect, ready};
+use harness::{Place, Role, socket_path, strace};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use memfd::channel::MAX_MESSAGE;
 use memfd::memfd::sealed;
 use memfd::scm_rights;
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
-use nix::unistd::{chown, geteuid};
+use nix::unistd::geteuid;
 
 const SENDER: &str = env!("CARGO_BIN_EXE_memfd-sender");
 const RECEIVER: &str = env!("CARGO_BIN_EXE_memfd-receiver");
-/// The user `nobody`.
-const NOBODY: u32 = 65534;
 
 type Result<T = (), E = Failed> = std::result::Result<T, E>;
 
@@ -42,58 +42,22 @@ fn main() {
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 
-/// A path in a folder of its own, which goes with it.
-struct Place(PathBuf);
-
-impl Place {
-    fn new(test: &str) -> Result<Place> {
-        let folder = env::temp_dir().join(format!("memfd-programs-{}-{test}", process::id()));
-        fs::create_dir(&folder)?;
-        Ok(Place(folder.join("s")))
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
-        command.args(["--timeout", "20", "--endpoint"]).arg(&self.0).stdin(Stdio::null());
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    }
-
-    /// A receiver that listens.
-    fn receiver(&self) -> Result<Child> {
-        ready(self.command(RECEIVER).spawn()?)
-    }
-
-    /// A sender of somebody else's making.
-    fn connect(&self) -> nix::Result<OwnedFd> {
-        let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
-        connect(socket.as_raw_fd(), &UnixAddr::new(&self.0)?)?;
-        Ok(socket)
-    }
+fn patient(program: &str, place: &Place) -> Command {
+    let mut command = command(program, &place.path);
+    command.args(["--timeout", "20"]);
+    command
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Some(folder) = self.0.parent() {
-            let _ = fs::remove_dir_all(folder);
-        }
-    }
+/// A receiver that listens.
+fn receiver(place: &Place) -> Result<Child> {
+    Ok(ready(patient(RECEIVER, place).spawn()?).0)
 }
 
-/// Waits for the line that says so.
-fn ready(mut receiver: Child) -> Result<Child> {
-    let mut line = String::new();
-    if let Some(stderr) = receiver.stderr.as_mut() {
-        BufReader::with_capacity(1, stderr).read_line(&mut line)?;
-    }
-    if line.contains(": ready ") { Ok(receiver) } else { Err(format!("not ready: {line}").into()) }
-}
-
-/// Checks the exit code and hands back what stands on standard error.
-fn expect(output: &Output, code: i32) -> String {
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{said}");
-    said
+/// A sender of somebody else's making.
+fn connect_to(path: &Path) -> std::io::Result<OwnedFd> {
+    let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
+    connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(socket)
 }
 
 /// It ends, with one line, before anything has come out.
@@ -106,26 +70,26 @@ fn refuses(receiver: Child, why: &str) -> Result {
 }
 
 fn unsealed() -> Result {
-    let place = Place::new("unsealed")?;
-    let receiver = place.receiver()?;
+    let place = Place::new();
+    let receiver = receiver(&place)?;
     let memfd = File::from(memfd_create("test", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?);
     memfd.write_all_at(b"trust me", 0)?;
-    scm_rights::send(&place.connect()?, [&8_u32.to_be_bytes(), &[]], Some(&memfd.into()))?;
+    scm_rights::send(&connect_to(&place.path)?, [&8_u32.to_be_bytes(), &[]], Some(&memfd.into()))?;
     refuses(receiver, "a memfd without all of its seals")
 }
 
 fn hostile_length() -> Result {
-    let place = Place::new("hostile")?;
-    let receiver = place.receiver()?;
+    let place = Place::new();
+    let receiver = receiver(&place)?;
     let len = MAX_MESSAGE as u32 + 1;
-    scm_rights::send(&place.connect()?, [&len.to_be_bytes(), &[]], Some(&sealed(b"short")?))?;
+    scm_rights::send(&connect_to(&place.path)?, [&len.to_be_bytes(), &[]], Some(&sealed(b"short")?))?;
     refuses(receiver, "a message of 16777217 bytes")
 }
 
 fn mixed() -> Result {
-    let place = Place::new("mixed")?;
-    let receiver = place.receiver()?;
-    let mut sender = place.command(SENDER).args(["--large", "3000"]).stdin(Stdio::piped()).spawn()?;
+    let place = Place::new();
+    let receiver = receiver(&place)?;
+    let mut sender = patient(SENDER, &place).args(["--large", "3000"]).stdin(Stdio::piped()).spawn()?;
     let lines: String = (0..300).map(|number| format!("{number:0$}\n", number * 37 % 6000)).collect();
     let mut input = sender.stdin.take().ok_or("piped")?;
     let to_send = lines.as_bytes();
@@ -140,9 +104,9 @@ fn mixed() -> Result {
 }
 
 fn bad_threshold() -> Result {
-    let place = Place::new("threshold")?;
+    let place = Place::new();
     for bad in ["0", "131073", "-1", "1k", ""] {
-        let said = expect(&place.command(SENDER).arg(format!("--large={bad}")).output()?, 2);
+        let said = expect(&patient(SENDER, &place).arg(format!("--large={bad}")).output()?, 2);
         assert!(said.lines().count() == 1 && said.contains("1 to 131072"), "{said}");
     }
     Ok(())
@@ -151,52 +115,29 @@ fn bad_threshold() -> Result {
 /// The calls of the lesson's table, counted.
 fn system_calls() -> Result<Completion> {
     const COUNT: u64 = 1000;
-    let sender = &["memfd_create", "write", "fcntl", "sendmsg", "close"][..];
-    let receiver = &["recvmsg", "fcntl", "statx", "mmap", "munmap", "close"][..];
-    for (traced, expected) in [(SENDER, sender), (RECEIVER, receiver)] {
-        let place = Place::new("calls")?;
-        let counts = place.0.with_file_name("counts");
-        let command = |program: &str| {
-            let mut command = Command::new("strace");
-            command.args(["--follow-forks", "--summary-only", "--output"]).arg(&counts).arg(program);
-            let mut command = if program == traced { command } else { Command::new(program) };
-            command.args(["--quiet", "--timeout", "30", "--endpoint"]).arg(&place.0);
-            command
-        };
-        let Ok(mut receiver) = command(RECEIVER).args(["--output", "/dev/null"]).spawn() else {
+    // A debug build asks before each close whether the descriptor is open, by F_GETFD.
+    let fcntl = ("fcntl", if cfg!(debug_assertions) { 2 } else { 1 });
+    let sender = &[("memfd_create", 1), ("write", 1), fcntl, ("sendmsg", 1), ("close", 1)][..];
+    let receiver = &[("recvmsg", 1), fcntl, ("statx", 1), ("mmap", 1), ("munmap", 1), ("close", 1)][..];
+    for (role, expected) in [(Role::Sender, sender), (Role::Receiver, receiver)] {
+        let place = Place::new();
+        let words = ["--size", "100000", "--count", &COUNT.to_string()];
+        let Some(counts) = strace::calls(role, [SENDER, RECEIVER], &place.path, &words)? else {
             return Ok(Completion::ignored_with("strace is not installed"));
         };
-        let sent = command(SENDER).args(["--size", "100000", "--count", &COUNT.to_string()]).status()?;
-        assert!(receiver.wait()?.success() && sent.success(), "the pair failed under strace");
-        let text = fs::read_to_string(&counts)?;
-        for line in text.lines() {
-            let mut words = line.split_whitespace();
-            let (Some(calls), Some(name)) = (words.nth(3).and_then(|word| word.parse::<u64>().ok()), words.next_back())
-            else {
-                continue;
-            };
-            // A debug build asks before each close whether the descriptor is open, by F_GETFD.
-            let times = if name == "fcntl" && cfg!(debug_assertions) { 2 } else { 1 };
-            if expected.contains(&name) {
-                assert!((times * COUNT..times * COUNT + 100).contains(&calls), "{calls} calls of {name}:\n{text}");
-            } else {
-                // The receiver writes its own output, and --timeout looks at the clock.
-                let apart = ["write", "clock_gettime", "total"].contains(&name);
-                assert!(apart || calls < COUNT, "{calls} calls of {name}:\n{text}");
-            }
-        }
+        strace::check(&counts, COUNT, expected, 100)?;
     }
     Ok(Completion::Completed)
 }
 
 /// The Python program in README.md, as it stands there.
 fn lesson() -> Result<Completion> {
-    let place = Place::new("lesson")?;
+    let place = Place::new();
     let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"))?;
     let (_, rest) = readme.split_once("python3 - <<END\n").ok_or("no Python in README.md")?;
     let (program, _) = rest.split_once("\nEND\n").ok_or("no end of it")?;
-    let program = program.replace("/tmp/talk/m", &place.0.display().to_string());
-    let receiver = place.receiver()?;
+    let program = program.replace("/tmp/talk/m", &place.path.display().to_string());
+    let receiver = receiver(&place)?;
     let Ok(output) = Command::new("python3").args(["-c", &program]).output() else {
         return Ok(Completion::ignored_with("python3 is not installed"));
     };
@@ -207,18 +148,8 @@ fn lesson() -> Result<Completion> {
     Ok(Completion::Completed)
 }
 
-/// One of the example programs, built where this one was.
-fn example(name: &str) -> Result<Command> {
-    let program = env::current_exe()?;
-    let folder = program.parent().and_then(|deps| deps.parent()).ok_or("no folder")?.join("examples");
-    if !folder.join(name).exists() {
-        return Err(format!("{} is missing: cargo build --examples", folder.join(name).display()).into());
-    }
-    Ok(Command::new(folder.join(name)))
-}
-
 fn without_seals() -> Result {
-    let output = example("memfd-unsealed")?.output()?;
+    let output = example("memfd-unsealed").output()?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.contains("checked it: pay Ann 5\n") && said.contains("says:      pay Eve 9\n"), "{said}");
     assert_eq!(output.status.signal(), Some(libc::SIGBUS), "{said}");
@@ -227,7 +158,7 @@ fn without_seals() -> Result {
 
 /// That it works, and not how long it takes.
 fn pool() -> Result {
-    let output = example("memfd-pool")?.arg("1").output()?;
+    let output = example("memfd-pool").arg("1").output()?;
     expect(&output, 0);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     for (line, size) in said.lines().skip(1).zip(["65536", "1048576", "16777216"]) {
@@ -240,29 +171,12 @@ fn pool() -> Result {
 }
 
 fn long_path() -> Result {
-    let place = Place::new("long")?;
-    for program in [SENDER, RECEIVER] {
-        let mut command = Command::new(program);
-        command.arg("--endpoint").arg(place.0.with_file_name("x".repeat(120)));
-        let said = expect(&command.output()?, 1);
-        assert!(said.contains("ENAMETOOLONG") && said.contains("at most 107 bytes"), "{said}");
-    }
+    socket_path::a_path_that_no_socket_can_have_is_refused_at_both_ends(SENDER, RECEIVER);
     Ok(())
 }
 
-/// Once it has its sender, a receiver does not listen any more.
 fn second_connection() -> Result {
-    let place = Place::new("second")?;
-    let mut receiver = place.receiver()?;
-    let mut sender = place.command(SENDER).stdin(Stdio::piped()).spawn()?;
-    let mut input = sender.stdin.take().ok_or("piped")?;
-    input.write_all(b"one\n")?;
-    receiver.stdout.as_mut().ok_or("piped")?.read_exact(&mut [0; 4])?;
-    let refused = place.connect().err().map(|error| std::io::Error::from(error).kind());
-    assert_eq!(refused, Some(ErrorKind::ConnectionRefused));
-    drop(input);
-    expect(&sender.wait_with_output()?, 0);
-    expect(&receiver.wait_with_output()?, 0);
+    socket_path::a_second_connection_is_refused(SENDER, RECEIVER, connect_to);
     Ok(())
 }
 
@@ -270,29 +184,18 @@ fn another_user() -> Result<Completion> {
     if !geteuid().is_root() {
         return Ok(Completion::ignored_with("needs root, to be two users"));
     }
-    let place = Place::new("foreign")?;
-    let to_nobody = |place: &Place| chown(place.0.parent().unwrap_or(&place.0), Some(NOBODY.into()), None);
-    to_nobody(&place)?;
-    let receiver = ready(place.command(RECEIVER).uid(NOBODY).spawn()?)?;
+    let place = Place::of_nobody();
+    let (receiver, _) = ready(patient(RECEIVER, &place).uid(NOBODY).spawn()?);
     // Root may connect to anything. It is not served, and the receiver goes on waiting.
-    let foreign = place.connect()?;
+    let foreign = connect_to(&place.path)?;
     let _ = scm_rights::send(&foreign, [&5_u32.to_be_bytes(), b"evil\n"], None);
-    expect(&place.command(SENDER).uid(NOBODY).arg("good").output()?, 0);
+    expect(&patient(SENDER, &place).uid(NOBODY).arg("good").output()?, 0);
     let output = receiver.wait_with_output()?;
     expect(&output, 0);
     assert_eq!(output.stdout, b"good\n");
 
-    // The other way round, behind a lock file of ours: the listener is nobody's.
-    let theirs = Place::new("foreign-listener")?;
-    to_nobody(&theirs)?;
-    let mut foreign = ready(theirs.command(RECEIVER).uid(NOBODY).spawn()?)?;
-    let mut receiver = place.receiver()?;
-    fs::rename(&theirs.0, &place.0)?;
-    let said = expect(&place.command(SENDER).arg("secret").output()?, 1);
-    assert!(said.contains("another user's process listens there"), "{said}");
-    for child in [&mut foreign, &mut receiver] {
-        child.kill()?;
-        child.wait()?;
-    }
+    // The other way round.
+    let why = ["another user's process listens there"];
+    socket_path::another_users_receiver_is_turned_down(SENDER, RECEIVER, &why);
     Ok(Completion::Completed)
 }

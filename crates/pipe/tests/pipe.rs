@@ -1,93 +1,35 @@
 //! What is special about a pipe: the two programs are a family, and the channel has no name.
 
 use std::fs;
-use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
+use std::io::{PipeReader, PipeWriter, Write, pipe};
 use std::os::fd::AsFd;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use harness::Signal;
+use harness::family::{self, long_talk, run};
+use harness::pid::{signal, state};
+use harness::program::{LONG, ended, said, text};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
 const SENDER: &str = env!("CARGO_BIN_EXE_pipe-sender");
 const RECEIVER: &str = env!("CARGO_BIN_EXE_pipe-receiver");
-const LONG: Duration = Duration::from_secs(10);
-
-fn sender(words: &[&str]) -> assert_cmd::Command {
-    let mut command = assert_cmd::Command::new(SENDER);
-    command.args(words).timeout(LONG);
-    command
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// The pid of the receiver that the sender has started.
-fn child_of(pid: u32) -> u32 {
-    let path = format!("/proc/{pid}/task/{pid}/children");
-    let started = Instant::now();
-    loop {
-        let children = fs::read_to_string(&path).unwrap_or_default();
-        if let Some(child) = children.split_whitespace().next() {
-            return child.parse().unwrap();
-        }
-        assert!(started.elapsed() < LONG, "no child came");
-        thread::sleep(Duration::from_millis(2));
-    }
-}
-
-fn signal(pid: u32, signal: Signal) {
-    kill(Pid::from_raw(pid as i32), signal).unwrap();
-}
-
-fn state(pid: u32) -> Option<char> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.chars().next()
-}
-
-/// A sender that goes on for long and its receiver, which is past its start-up.
-fn long_talk(words: &[&str]) -> (Child, u32) {
-    let mut child = Command::new(SENDER)
-        .args(["--count", "1000000000", "--size", "1000"])
-        .args(words)
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let receiver = child_of(child.id());
-    let mut ready = [0; b"pipe-receiver: ready -\n".len()];
-    child.stderr.as_mut().unwrap().read_exact(&mut ready).unwrap();
-    (child, receiver)
-}
-
-fn ended(child: Child) -> (Option<i32>, String) {
-    let Output { status, stderr, .. } = child.wait_with_output().unwrap();
-    (status.code(), text(&stderr))
-}
 
 #[test]
 fn the_sender_starts_the_receiver_and_passes_its_options_on() {
-    let run = sender(&["--stats", "hello"]).assert().success().stdout("hello\n");
-    let stderr = text(&run.get_output().stderr);
-    assert!(stderr.contains("pipe-receiver: ready -\n"), "{stderr}");
-    assert!(stderr.contains("pipe-receiver: stats: messages=1 bytes=6"), "{stderr}");
+    family::the_sender_starts_the_receiver_and_passes_its_options_on(SENDER);
 }
 
 #[test]
 fn the_failure_of_the_receiver_is_the_failure_of_the_sender() {
-    let run = sender(&["--output", "/no/such/folder/out", "hello"]).assert().code(3);
-    let stderr = text(&run.get_output().stderr);
-    assert!(stderr.contains("pipe-receiver: create /no/such/folder/out: ENOENT"), "{stderr}");
-    assert!(stderr.ends_with("pipe-sender: pipe-receiver ended with exit status: 1\n"), "{stderr}");
+    family::the_failure_of_the_receiver_is_the_failure_of_the_sender(SENDER);
 }
 
 #[test]
 fn a_receiver_needs_a_pipe() {
     let run = assert_cmd::Command::new(RECEIVER).assert().code(2);
-    assert!(text(&run.get_output().stderr).contains("pipe-sender, which starts this"));
+    assert!(said(&run).contains("pipe-sender, which starts this"));
 }
 
 #[test]
@@ -98,12 +40,12 @@ fn a_shell_can_make_the_pipe() {
 
 #[test]
 fn options_of_a_receiver_that_is_not_ours_to_start_are_refused() {
-    sender(&["--endpoint", "-", "--stats", "hello"]).assert().code(2).stdout("");
+    family::options_of_a_receiver_that_is_not_ours_to_start_are_refused(SENDER);
 }
 
 #[test]
 fn the_bytes_on_the_wire_are_those_of_the_lesson() {
-    sender(&["--endpoint", "-", "hello"]).assert().success().stdout(&b"\0\0\0\x06hello\n\xff\xff\xff\xff"[..]);
+    run(SENDER, &["--endpoint", "-", "hello"]).success().stdout(&b"\0\0\0\x06hello\n\xff\xff\xff\xff"[..]);
 }
 
 #[test]
@@ -140,47 +82,31 @@ fn a_nonblocking_pipe_is_waited_for() {
 
 #[test]
 fn a_signal_to_the_sender_ends_both() {
-    for (name, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143), (Signal::SIGHUP, 129)] {
-        let (child, receiver) = long_talk(&[]);
+    for (name, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+        let (child, receiver) = long_talk(SENDER, &[]);
         signal(child.id(), name);
-        let (status, stderr) = ended(child);
+        let (status, _, stderr) = ended(child);
         assert_eq!(status, Some(code), "{stderr}");
-        assert_eq!(state(receiver), None, "{name} left the receiver");
+        assert_eq!(state(receiver), None, "{name:?} left the receiver");
     }
 }
 
 #[test]
 fn a_receiver_that_is_killed_is_told_of() {
-    let (child, receiver) = long_talk(&[]);
-    signal(receiver, Signal::SIGKILL);
-    let (status, stderr) = ended(child);
-    assert_eq!(status, Some(3));
-    assert_eq!(stderr, "pipe-sender: pipe-receiver ended with signal: 9 (SIGKILL)\n");
+    family::a_receiver_that_is_killed_is_told_of(SENDER);
 }
 
 #[test]
 fn an_orphan_ends_by_itself() {
-    let (mut child, receiver) = long_talk(&[]);
-    let mut stderr = child.stderr.take().unwrap();
-    signal(child.id(), Signal::SIGKILL);
-    child.wait().unwrap();
-    // It ends when the last copy of standard error is closed, the receiver's.
-    let mut said = String::new();
-    stderr.read_to_string(&mut said).unwrap();
-    assert_eq!(said, "pipe-receiver: read -: the sender ended without finishing\n");
-    let started = Instant::now();
-    while !matches!(state(receiver), None | Some('Z')) {
-        assert!(started.elapsed() < LONG);
-        thread::sleep(Duration::from_millis(2));
-    }
+    family::an_orphan_ends_by_itself(SENDER);
 }
 
 #[test]
 fn a_stopped_receiver_is_given_up_in_time_and_not_left_behind() {
-    let (child, receiver) = long_talk(&["--timeout", "0.5"]);
-    signal(receiver, Signal::SIGSTOP);
+    let (child, receiver) = long_talk(SENDER, &["--timeout", "0.5"]);
+    signal(receiver, Signal::STOP);
     let started = Instant::now();
-    let (status, stderr) = ended(child);
+    let (status, _, stderr) = ended(child);
     assert_eq!(status, Some(4), "{stderr}");
     assert!(stderr.contains("pipe-sender: write: nothing happened for 0.5 s"), "{stderr}");
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());

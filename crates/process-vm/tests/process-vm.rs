@@ -1,23 +1,23 @@
 //! What is special about reading another process's memory: who may, and what the sender's word is worth.
 
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Child, Command, ExitCode, Output, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::{env, fs, process};
 
+use harness::pid::{go_on, stop};
+use harness::program::{NOBODY, command, expect, ready};
+use harness::{Place, Role, strace};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, connect, send, socket, socketpair};
-use nix::unistd::{chown, geteuid};
+use nix::unistd::geteuid;
 use process_vm::process_vm::{Reader, Writer, grant};
 
 const SENDER: &str = env!("CARGO_BIN_EXE_process-vm-sender");
 const RECEIVER: &str = env!("CARGO_BIN_EXE_process-vm-receiver");
-/// The user `nobody`.
-const NOBODY: u32 = 65534;
 /// Makes this program play one of the parts below instead of testing.
 const PART: &str = "PROCESS_VM_TEST_PART";
 
@@ -63,70 +63,30 @@ fn permitted(trial: fn() -> Result<Completion>) -> Result<Completion> {
     }
 }
 
-/// A path in a folder of its own, which goes with it. Where root tests, all of it is nobody's, and so are the
-/// programs: root may read everything.
-struct Place(PathBuf);
-
-impl Place {
-    fn new(test: &str) -> Result<Place> {
-        let folder = env::temp_dir().join(format!("process-vm-programs-{}-{test}", process::id()));
-        fs::create_dir(&folder)?;
-        if geteuid().is_root() {
-            chown(&folder, Some(NOBODY.into()), None)?;
-        }
-        Ok(Place(folder.join("s")))
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
-        command.args(["--timeout", "20", "--endpoint"]).arg(&self.0).stdin(Stdio::null());
-        as_ordinary_user(&mut command).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    }
-
-    /// A receiver that listens.
-    fn receiver(&self) -> Result<Child> {
-        ready(self.command(RECEIVER).spawn()?)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Some(folder) = self.0.parent() {
-            let _ = fs::remove_dir_all(folder);
-        }
-    }
+/// Where root tests, the folder is nobody's, and so are the programs: root may read everything.
+fn place() -> Place {
+    if geteuid().is_root() { Place::of_nobody() } else { Place::new() }
 }
 
 fn as_ordinary_user(command: &mut Command) -> &mut Command {
     if geteuid().is_root() { command.uid(NOBODY).gid(NOBODY) } else { command }
 }
 
-/// Waits for the line that says so.
-fn ready(mut receiver: Child) -> Result<Child> {
-    let mut line = String::new();
-    if let Some(stderr) = receiver.stderr.as_mut() {
-        BufReader::with_capacity(1, stderr).read_line(&mut line)?;
-    }
-    if line.contains(": ready ") { Ok(receiver) } else { Err(format!("not ready: {line}").into()) }
+fn ordinary(program: &str, place: &Place) -> Command {
+    let mut command = command(program, &place.path);
+    as_ordinary_user(&mut command).args(["--timeout", "20"]);
+    command
 }
 
-/// Checks the exit code and hands back what stands on standard error.
-fn expect(output: &Output, code: i32) -> String {
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{said}");
-    said
-}
-
-fn signal(child: &Child, signal: &str) -> Result {
-    let status = Command::new("kill").args([signal, &child.id().to_string()]).status()?;
-    if status.success() { Ok(()) } else { Err("kill failed".into()) }
+/// A receiver that listens.
+fn receiver(place: &Place) -> Result<Child> {
+    Ok(ready(ordinary(RECEIVER, place).spawn()?).0)
 }
 
 fn ordinary_user() -> Result<Completion> {
-    let place = Place::new("ordinary")?;
-    let receiver = place.receiver()?;
-    expect(&place.command(SENDER).args(["hello", "world"]).output()?, 0);
+    let place = place();
+    let receiver = receiver(&place)?;
+    expect(&ordinary(SENDER, &place).args(["hello", "world"]).output()?, 0);
     let output = receiver.wait_with_output()?;
     expect(&output, 0);
     assert_eq!(output.stdout, b"hello\nworld\n");
@@ -135,12 +95,12 @@ fn ordinary_user() -> Result<Completion> {
 
 /// Who may run a program but not read its file may not look into its process either.
 fn not_dumpable() -> Result {
-    let place = Place::new("dumpable")?;
-    let sender = place.0.with_file_name("sender");
+    let place = place();
+    let sender = place.path.with_file_name("sender");
     fs::copy(SENDER, &sender)?;
     fs::set_permissions(&sender, fs::Permissions::from_mode(0o111))?;
-    let receiver = place.receiver()?;
-    let said = expect(&place.command(&sender.display().to_string()).arg("secret").output()?, 1);
+    let receiver = receiver(&place)?;
+    let said = expect(&ordinary(&sender.display().to_string(), &place).arg("secret").output()?, 1);
     let output = receiver.wait_with_output()?;
     let heard = expect(&output, 1);
     for line in [said, heard] {
@@ -221,15 +181,15 @@ fn play_sender_of_a_child() -> Result {
 /// The answers of a strict Yama or a container, and of a kernel without the call.
 fn forbidden() -> Result<Completion> {
     for (errno, advice) in [("EPERM", "--cap-add SYS_PTRACE"), ("ENOSYS", "this kernel has no process_vm_readv(2)")] {
-        let place = Place::new(errno)?;
+        let place = place();
         let inject = format!("inject=process_vm_readv:error={errno}");
         let mut strace = Command::new("strace");
         strace.args(["-f", "-o", "/dev/null", "-e", "trace=process_vm_readv", "-e", &inject, RECEIVER]);
-        strace.args(["--timeout", "20", "--endpoint"]).arg(&place.0);
+        strace.args(["--timeout", "20", "--endpoint"]).arg(&place.path);
         as_ordinary_user(&mut strace).stdout(Stdio::piped()).stderr(Stdio::piped());
         let Ok(receiver) = strace.spawn() else { return Ok(Completion::ignored_with("strace is not installed")) };
-        let receiver = ready(receiver)?;
-        let said = expect(&place.command(SENDER).arg("hello").output()?, 77);
+        let (receiver, _) = ready(receiver);
+        let said = expect(&ordinary(SENDER, &place).arg("hello").output()?, 77);
         let heard = expect(&receiver.wait_with_output()?, 77);
         for line in [said, heard] {
             assert!(line.lines().count() == 1 && line.contains(advice), "{line}");
@@ -241,17 +201,15 @@ fn forbidden() -> Result<Completion> {
 /// A sender of somebody else's making.
 fn connect_to(place: &Place) -> Result<OwnedFd> {
     let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
-    connect(socket.as_raw_fd(), &UnixAddr::new(&place.0)?)?;
+    connect(socket.as_raw_fd(), &UnixAddr::new(&place.path)?)?;
     Ok(socket)
 }
 
 fn wrong_address() -> Result<Completion> {
     for (address, len, why) in [(0_u64, 5_u64, "EFAULT"), (0, 1 << 40, "a message of 1099511627776 bytes")] {
-        let place = Place::new("wrong")?;
+        let place = place();
         // As this user: it is this process that is to be read.
-        let mut receiver = Command::new(RECEIVER);
-        receiver.args(["--timeout", "20", "--endpoint"]).arg(&place.0);
-        let receiver = ready(receiver.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?)?;
+        let (receiver, _) = ready(command(RECEIVER, &place.path).args(["--timeout", "20"]).spawn()?);
         let socket = connect_to(&place)?;
         send(socket.as_raw_fd(), &[address.to_ne_bytes(), len.to_ne_bytes()].concat(), MsgFlags::empty())?;
         let output = receiver.wait_with_output()?;
@@ -264,10 +222,10 @@ fn wrong_address() -> Result<Completion> {
 
 /// The offer is in the socket and its sender is not there any more: nothing to be read, nothing that was handed over.
 fn dead_offer() -> Result<Completion> {
-    let place = Place::new("dead")?;
-    let receiver = place.receiver()?;
-    signal(&receiver, "-STOP")?;
-    let mut sender = place.command(SENDER).arg("last words").spawn()?;
+    let place = place();
+    let receiver = receiver(&place)?;
+    stop(&receiver);
+    let mut sender = ordinary(SENDER, &place).arg("last words").spawn()?;
     // Once it waits in recv(2), it has offered.
     let call = format!("{} ", libc::SYS_recvfrom);
     let syscall = format!("/proc/{}/syscall", sender.id());
@@ -277,7 +235,7 @@ fn dead_offer() -> Result<Completion> {
     }
     sender.kill()?;
     sender.wait()?;
-    signal(&receiver, "-CONT")?;
+    go_on(&receiver);
     let output = receiver.wait_with_output()?;
     let said = expect(&output, 3);
     assert!(output.stdout.is_empty() && said.contains("the sender ended without finishing"), "{said}");
@@ -287,50 +245,27 @@ fn dead_offer() -> Result<Completion> {
 /// The calls of the lesson's table, counted.
 fn system_calls() -> Result<Completion> {
     const COUNT: u64 = 1000;
-    for (traced, expected) in
-        [(SENDER, &["sendto", "recvfrom"][..]), (RECEIVER, &["recvfrom", "process_vm_readv", "sendto"])]
-    {
-        let place = Place::new("calls")?;
-        let counts = place.0.with_file_name("counts");
-        let command = |program: &str| {
-            let mut command = Command::new("strace");
-            command.args(["--follow-forks", "--summary-only", "--output"]).arg(&counts).arg(program);
-            let mut command = if program == traced { command } else { Command::new(program) };
-            command.args(["--quiet", "--timeout", "30", "--endpoint"]).arg(&place.0);
-            command
-        };
-        let Ok(mut receiver) = command(RECEIVER).args(["--output", "/dev/null"]).spawn() else {
+    let sender = &[("sendto", 1), ("recvfrom", 1)][..];
+    let receiver = &[("recvfrom", 1), ("process_vm_readv", 1), ("sendto", 1)][..];
+    for (role, expected) in [(Role::Sender, sender), (Role::Receiver, receiver)] {
+        let place = place();
+        let words = ["--size", "100000", "--count", &COUNT.to_string()];
+        let Some(counts) = strace::calls(role, [SENDER, RECEIVER], &place.path, &words)? else {
             return Ok(Completion::ignored_with("strace is not installed"));
         };
-        let sent = command(SENDER).args(["--size", "100000", "--count", &COUNT.to_string()]).status()?;
-        assert!(receiver.wait()?.success() && sent.success(), "the pair failed under strace");
-        let text = fs::read_to_string(&counts)?;
-        for line in text.lines() {
-            let mut words = line.split_whitespace();
-            let (Some(calls), Some(name)) = (words.nth(3).and_then(|word| word.parse::<u64>().ok()), words.next_back())
-            else {
-                continue;
-            };
-            if expected.contains(&name) {
-                assert!((COUNT..COUNT + 20).contains(&calls), "{calls} calls of {name}:\n{text}");
-            } else {
-                // The receiver writes its own output, and --timeout looks at the clock.
-                let apart = ["write", "clock_gettime", "total"].contains(&name);
-                assert!(apart || calls < COUNT, "{calls} calls of {name}:\n{text}");
-            }
-        }
+        strace::check(&counts, COUNT, expected, 20)?;
     }
     Ok(Completion::Completed)
 }
 
 /// The Python program in README.md, as it stands there.
 fn lesson() -> Result<Completion> {
-    let place = Place::new("lesson")?;
+    let place = place();
     let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"))?;
     let (_, rest) = readme.split_once("python3 - <<END\n").ok_or("no Python in README.md")?;
     let (program, _) = rest.split_once("\nEND\n").ok_or("no end of it")?;
-    let program = program.replace("/tmp/talk/p", &place.0.display().to_string());
-    let receiver = place.receiver()?;
+    let program = program.replace("/tmp/talk/p", &place.path.display().to_string());
+    let receiver = receiver(&place)?;
     let mut python = Command::new("python3");
     let Ok(output) = as_ordinary_user(&mut python).args(["-c", &program]).output() else {
         return Ok(Completion::ignored_with("python3 is not installed"));

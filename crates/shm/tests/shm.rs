@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use harness::{Role, strace};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 const RECEIVER: &str = env!("CARGO_BIN_EXE_shm-receiver");
@@ -34,27 +35,11 @@ fn small_dev_shm() -> Result<Completion, Failed> {
 }
 
 fn system_calls() -> Result<Completion, Failed> {
-    let runtime = tempfile::tempdir()?;
     let name = format!("/ipc-lab-test-{}-calls", std::process::id());
-    let counts = runtime.path().join("counts");
-    let mut strace = Command::new("strace");
-    strace.args(["--follow-forks", "--summary-only", "--output"]).arg(&counts).arg(RECEIVER);
-    let ends = [strace, Command::new(SENDER)].map(|mut end| {
-        end.args(["--endpoint", &name, "--quiet", "--timeout", "30"]).env("XDG_RUNTIME_DIR", runtime.path());
-        end
-    });
-    let [mut receiver, mut sender] = ends;
-    receiver.args(["--output", "/dev/null"]);
-    let Ok(mut receiver) = receiver.spawn() else {
+    let Some(counts) = strace::calls(Role::Receiver, [SENDER, RECEIVER], name, &["--count", "100000"])? else {
         return Ok(Completion::ignored_with("strace is not installed"));
     };
-    let sent = sender.args(["--count", "100000"]).status()?;
-    if !receiver.wait()?.success() || !sent.success() {
-        return Err("the pair failed under strace".into());
-    }
-    let text = std::fs::read_to_string(&counts)?;
-    let total = text.lines().find(|line| line.ends_with(" total")).ok_or("no total")?;
-    let calls: u64 = total.split_whitespace().nth(3).ok_or("no count")?.parse()?;
-    assert!(calls < 10_000, "{calls} system calls for 100,000 messages:\n{text}");
+    let calls = counts["total"];
+    assert!(calls < 10_000, "{calls} system calls for 100,000 messages: {counts:?}");
     Ok(Completion::Completed)
 }

@@ -1,101 +1,29 @@
 //! What is special about a socketpair: the two programs are a family, and one descriptor carries both directions.
 
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
-use std::{env, fs, thread};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+use std::{fs, thread};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use harness::Signal;
+use harness::family::{self, long_talk, over_a_socket, run, start};
+use harness::pid::{child_of, signal, wait_for};
+use harness::program::{LONG, Mortal, ended, example, said, text};
 
 const SENDER: &str = env!("CARGO_BIN_EXE_socketpair-sender");
 const RECEIVER: &str = env!("CARGO_BIN_EXE_socketpair-receiver");
-const LONG: Duration = Duration::from_secs(10);
 const HELLO: &[u8] = b"\0\0\0\x06hello\n\xff\xff\xff\xff";
-
-fn sender(words: &[&str]) -> assert_cmd::Command {
-    let mut command = assert_cmd::Command::new(SENDER);
-    command.args(words).timeout(LONG);
-    command
-}
-
-/// One of the two programs with one half of a pair as its `--endpoint -`, and the other half.
-fn over_a_socket(program: &str, words: &[&str]) -> (Child, UnixStream) {
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    ours.set_read_timeout(Some(LONG)).unwrap();
-    (start(program, words, theirs), ours)
-}
-
-fn start(program: &str, words: &[&str], socket: UnixStream) -> Child {
-    let socket = OwnedFd::from(socket);
-    let mut command = Command::new(program);
-    command.args(["--endpoint", "-", "--quiet"]).args(words).stderr(Stdio::piped());
-    if !words.contains(&"--timeout") {
-        // Whoever is not told of a death shall not hang, but fail.
-        command.args(["--timeout", "10"]);
-    }
-    if program == SENDER {
-        command.stdin(Stdio::null()).stdout(socket);
-    } else {
-        command.stdin(socket).stdout(Stdio::piped());
-    }
-    command.spawn().unwrap()
-}
-
-fn ended(child: Child) -> (Option<i32>, String, String) {
-    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
-    (status.code(), text(&stdout), text(&stderr))
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// A program in `examples`; cargo builds them for a test of the whole package.
-fn example(name: &str) -> Command {
-    let deps = env::current_exe().unwrap();
-    let path = deps.ancestors().nth(2).unwrap().join("examples").join(name);
-    assert!(path.exists(), "cargo build -p socketpair --examples");
-    Command::new(path)
-}
-
-/// The pid of the child that a process has started.
-fn child_of(pid: u32) -> u32 {
-    wait_for("a child", || {
-        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        children.split_whitespace().next()?.parse().ok()
-    })
-}
-
-fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let started = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(started.elapsed() < LONG, "{what} did not come");
-        thread::sleep(Duration::from_millis(2));
-    }
-}
-
-fn signal(pid: u32, signal: Signal) {
-    kill(Pid::from_raw(pid as i32), signal).unwrap();
-}
 
 #[test]
 fn the_sender_starts_the_receiver_and_passes_its_options_on() {
-    let run = sender(&["--stats", "hello"]).assert().success().stdout("hello\n");
-    let stderr = text(&run.get_output().stderr);
-    assert!(stderr.contains("socketpair-receiver: ready -\n"), "{stderr}");
-    assert!(stderr.contains("socketpair-receiver: stats: messages=1 bytes=6"), "{stderr}");
+    family::the_sender_starts_the_receiver_and_passes_its_options_on(SENDER);
 }
 
 /// `/proc` shows two sockets, of which the parent has one and the child the other.
 #[test]
 fn each_has_a_socket_of_its_own() {
-    let (child, receiver) = long_talk();
+    let (child, receiver) = long_talk(SENDER, &[]);
     let sockets = |pid: u32| -> Vec<String> {
         let fds = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
         let links = fds.map(|fd| fs::read_link(fd.path()).unwrap_or_default().to_string_lossy().into_owned());
@@ -104,23 +32,20 @@ fn each_has_a_socket_of_its_own() {
     // The parent closes the child's when it has started it, which may be a moment from now.
     let ours = wait_for("a parent with one", || <[String; 1]>::try_from(sockets(child.id())).ok());
     let theirs = fs::read_link(format!("/proc/{receiver}/fd/0")).unwrap().to_string_lossy().into_owned();
-    signal(child.id(), Signal::SIGTERM);
+    signal(child.id(), Signal::TERM);
     assert_eq!(ended(child).0, Some(143));
     assert!(theirs.starts_with("socket:") && ours[0] != theirs, "{ours:?}, {theirs}");
 }
 
 #[test]
 fn the_failure_of_the_receiver_is_the_failure_of_the_sender() {
-    let run = sender(&["--output", "/no/such/folder/out", "hello"]).assert().code(3);
-    let stderr = text(&run.get_output().stderr);
-    assert!(stderr.contains("socketpair-receiver: create /no/such/folder/out: ENOENT"), "{stderr}");
-    assert!(stderr.ends_with("socketpair-sender: socketpair-receiver ended with exit status: 1\n"), "{stderr}");
+    family::the_failure_of_the_receiver_is_the_failure_of_the_sender(SENDER);
 }
 
 #[test]
 fn a_receiver_needs_a_socket() {
     let run = assert_cmd::Command::new(RECEIVER).assert().code(2);
-    assert!(text(&run.get_output().stderr).contains("socketpair-sender, which starts this"));
+    assert!(said(&run).contains("socketpair-sender, which starts this"));
 }
 
 #[test]
@@ -135,7 +60,7 @@ fn the_receiver_answers_the_end_into_its_standard_input() {
     let mut answer = Vec::new();
     socket.read_to_end(&mut answer).unwrap();
     assert_eq!(answer, [6]);
-    assert_eq!(ended(receiver), (Some(0), "hello\n".into(), String::new()));
+    assert_eq!(ended(receiver), (Some(0), b"hello\n".to_vec(), String::new()));
 }
 
 #[test]
@@ -147,7 +72,7 @@ fn the_sender_succeeds_when_the_answer_comes_and_not_before() {
     thread::sleep(Duration::from_millis(200));
     assert_eq!(sender.try_wait().unwrap(), None, "nobody has said that it was read");
     socket.write_all(&[6]).unwrap();
-    assert_eq!(ended(sender), (Some(0), String::new(), String::new()));
+    assert_eq!(ended(sender), (Some(0), Vec::new(), String::new()));
 }
 
 #[test]
@@ -182,12 +107,12 @@ fn nobody_who_answers_is_given_up_in_time() {
 fn a_pipe_of_a_shell_will_do() {
     let line = format!("'{SENDER}' --endpoint - hello | '{RECEIVER}' --endpoint -");
     assert_cmd::Command::new("sh").args(["-c", &line]).timeout(LONG).assert().success().stdout("hello\n");
-    sender(&["--endpoint", "-", "hello"]).assert().success().stdout(HELLO);
+    run(SENDER, &["--endpoint", "-", "hello"]).success().stdout(HELLO);
 }
 
 #[test]
 fn options_of_a_receiver_that_is_not_ours_to_start_are_refused() {
-    sender(&["--endpoint", "-", "--stats", "hello"]).assert().code(2).stdout("");
+    family::options_of_a_receiver_that_is_not_ours_to_start_are_refused(SENDER);
 }
 
 #[test]
@@ -197,7 +122,8 @@ fn an_end_of_file_without_the_end_mark_is_a_death() {
         socket.write_all(&HELLO[..cut]).unwrap();
         drop(socket);
         let (code, stdout, stderr) = ended(receiver);
-        assert_eq!((code, &*stdout), (Some(3), if cut == 10 { "hello\n" } else { "" }), "{stderr}");
+        let whole = if cut == 10 { "hello\n" } else { "" };
+        assert_eq!((code, &*text(&stdout)), (Some(3), whole), "{stderr}");
     }
 }
 
@@ -210,57 +136,23 @@ fn a_reset_is_a_death_and_loses_nothing() {
     ours.write_all(&HELLO[..10]).unwrap();
     drop(ours);
     let (code, stdout, stderr) = ended(start(RECEIVER, &[], theirs));
-    assert_eq!((code, &*stdout), (Some(3), "hello\n"), "{stderr}");
+    assert_eq!((code, &stdout[..]), (Some(3), &b"hello\n"[..]), "{stderr}");
     assert!(stderr.contains("read -: ECONNRESET: "), "{stderr}");
-}
-
-fn long_talk() -> (Child, u32) {
-    let mut command = Command::new(SENDER);
-    command
-        .args(["--timeout", "10", "--count", "1000000000", "--size", "1000"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let receiver = child_of(child.id());
-    let mut ready = [0; b"socketpair-receiver: ready -\n".len()];
-    child.stderr.as_mut().unwrap().read_exact(&mut ready).unwrap();
-    (child, receiver)
 }
 
 #[test]
 fn a_receiver_that_is_killed_is_told_of() {
-    let (child, receiver) = long_talk();
-    signal(receiver, Signal::SIGKILL);
-    let (code, _, stderr) = ended(child);
-    assert_eq!(code, Some(3));
-    assert_eq!(stderr, "socketpair-sender: socketpair-receiver ended with signal: 9 (SIGKILL)\n");
+    family::a_receiver_that_is_killed_is_told_of(SENDER);
 }
 
 #[test]
 fn an_orphan_ends_by_itself() {
-    let (mut child, _) = long_talk();
-    let mut stderr = child.stderr.take().unwrap();
-    signal(child.id(), Signal::SIGKILL);
-    child.wait().unwrap();
-    // It ends when the last copy of standard error is closed, the receiver's.
-    let mut said = String::new();
-    stderr.read_to_string(&mut said).unwrap();
-    assert_eq!(said, "socketpair-receiver: read -: the sender ended without finishing\n");
+    family::an_orphan_ends_by_itself(SENDER);
 }
 
 /// 1.3 MB each way, which neither direction's buffer holds.
 fn numbers() -> String {
     (1..=200_000).map(|number| format!("{number}\n")).collect()
-}
-
-/// A process that does not outlive its test, however that ends.
-struct Mortal(Child);
-
-impl Drop for Mortal {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 fn filtered_by_cat(name: &str) -> Child {
@@ -273,7 +165,7 @@ fn filtered_by_cat(name: &str) -> Child {
 
 #[test]
 fn both_directions_carry_at_once() {
-    assert_eq!(ended(filtered_by_cat("socketpair-plain-sender")).1, numbers());
+    assert_eq!(ended(filtered_by_cat("socketpair-plain-sender")).1, numbers().as_bytes());
 }
 
 /// As in `| head -n 1`: the filter's answers lead nowhere, and nobody waits for the other for ever.
@@ -312,7 +204,7 @@ fn little_fits_into_the_buffers_and_hides_the_fault() {
         .spawn()
         .unwrap();
     child.stdin.take().unwrap().write_all(b"hello\n").unwrap();
-    assert_eq!(ended(child).1, "HELLO\n");
+    assert_eq!(ended(child).1, b"HELLO\n");
 }
 
 #[test]
@@ -323,5 +215,8 @@ fn the_plain_pair_answers_through_one_descriptor() {
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"hello\n").unwrap();
     let (code, stdout, stderr) = ended(child);
-    assert_eq!((code, &*stdout, &*stderr), (Some(0), "it has read 6 bytes\n", "6 bytes: hello\\n\nend of file\n"));
+    assert_eq!(
+        (code, &*text(&stdout), &*stderr),
+        (Some(0), "it has read 6 bytes\n", "6 bytes: hello\\n\nend of file\n")
+    );
 }

@@ -1,56 +1,21 @@
 //! What is special about TCP: ports, addresses, and a receiver that answers.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use harness::pid::{go_on, stop};
+use harness::port::{self, nobody_there};
+use harness::program::{NOBODY, command, ended, ready, run, said};
 
 const SENDER: &str = env!("CARGO_BIN_EXE_tcp-sender");
 const RECEIVER: &str = env!("CARGO_BIN_EXE_tcp-receiver");
-const LONG: Duration = Duration::from_secs(10);
-/// The user `nobody`.
-const NOBODY: u32 = 65534;
 const ACK: [u8; 1] = [6];
 
-fn command(program: &str, endpoint: &str) -> Command {
-    let mut command = Command::new(program);
-    command.args(["--endpoint", endpoint]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-fn run(program: &str, endpoint: &str, words: &[&str]) -> assert_cmd::assert::Assert {
-    assert_cmd::Command::new(program).args(["--endpoint", endpoint]).args(words).timeout(LONG).assert()
-}
-
-/// A receiver that listens, and where.
-fn listening(mut receiver: Child) -> (Child, String) {
-    let mut line = String::new();
-    let mut stderr = BufReader::with_capacity(1, receiver.stderr.as_mut().unwrap());
-    stderr.read_line(&mut line).unwrap();
-    let endpoint = line.trim_end().rsplit_once(": ready ").unwrap_or_else(|| panic!("{line}")).1;
-    (receiver, endpoint.to_owned())
-}
-
 fn receiver() -> (Child, String) {
-    listening(command(RECEIVER, "127.0.0.1:0").spawn().unwrap())
-}
-
-/// An address where nobody listens, below the ports that the kernel gives away.
-fn nobody_there(port: u16) -> String {
-    format!("127.0.0.1:{}", 12_000 + (std::process::id() % 500) as u16 * 16 + port)
-}
-
-fn ended(child: Child) -> (Option<i32>, Vec<u8>, String) {
-    let output = child.wait_with_output().unwrap();
-    (output.status.code(), output.stdout, String::from_utf8_lossy(&output.stderr).into_owned())
-}
-
-fn stderr(run: &assert_cmd::assert::Assert) -> String {
-    String::from_utf8_lossy(&run.get_output().stderr).into_owned()
+    ready(command(RECEIVER, "127.0.0.1:0").spawn().unwrap())
 }
 
 #[test]
@@ -80,7 +45,7 @@ fn any_program_can_be_the_sender() {
 #[test]
 fn a_receiver_that_ends_without_an_answer_is_a_death() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let sender = command(SENDER, &listener.local_addr().unwrap().to_string()).arg("hello").spawn().unwrap();
+    let sender = command(SENDER, listener.local_addr().unwrap().to_string()).arg("hello").spawn().unwrap();
     let (mut stream, _) = listener.accept().unwrap();
     stream.write_all(&ACK).unwrap();
     stream.read_exact(&mut [0; 14]).unwrap();
@@ -96,10 +61,10 @@ fn a_receiver_that_ends_before_the_first_message_is_waited_for_again() {
     let endpoint = listener.local_addr().unwrap().to_string();
     let sender = command(SENDER, &endpoint).arg("hello").spawn().unwrap();
     let (mut stream, _) = listener.accept().unwrap();
-    kill(Pid::from_raw(sender.id() as i32), Signal::SIGSTOP).unwrap();
+    stop(&sender);
     let _ = stream.write_all(&ACK);
     drop((stream, listener));
-    kill(Pid::from_raw(sender.id() as i32), Signal::SIGCONT).unwrap();
+    go_on(&sender);
     let run = run(RECEIVER, &endpoint, &[]).success();
     assert_eq!(run.get_output().stdout, b"hello\n");
     assert_eq!(ended(sender).0, Some(0));
@@ -108,7 +73,7 @@ fn a_receiver_that_ends_before_the_first_message_is_waited_for_again() {
 #[test]
 fn another_protocol_is_told_from_ours() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let sender = command(SENDER, &listener.local_addr().unwrap().to_string()).arg("hello").spawn().unwrap();
+    let sender = command(SENDER, listener.local_addr().unwrap().to_string()).arg("hello").spawn().unwrap();
     listener.accept().unwrap().0.write_all(b"220 smtp.example\r\n").unwrap();
     let (code, _, stderr) = ended(sender);
     assert!(code == Some(1) && stderr.contains("is no tcp-receiver"), "{stderr}");
@@ -117,7 +82,7 @@ fn another_protocol_is_told_from_ours() {
 #[test]
 fn a_second_receiver_is_refused_before_and_during_the_conversation() {
     let (mut first, endpoint) = receiver();
-    let run_second = || stderr(&run(RECEIVER, &endpoint, &["--timeout", "5"]).code(1));
+    let run_second = || said(&run(RECEIVER, &endpoint, &["--timeout", "5"]).code(1));
     assert!(run_second().contains("EADDRINUSE"));
     let mut sender = command(SENDER, &endpoint).stdin(Stdio::piped()).spawn().unwrap();
     let mut input = sender.stdin.take().unwrap();
@@ -128,42 +93,20 @@ fn a_second_receiver_is_refused_before_and_during_the_conversation() {
     assert_eq!((ended(sender).0, ended(first).0), (Some(0), Some(0)));
 }
 
-/// Two senders, two receivers one after the other: each sender is served or waits, and none talks to nobody.
 #[test]
 fn a_second_sender_waits_for_the_next_receiver() {
-    let endpoint = nobody_there(0);
-    for _ in 0..5 {
-        let senders = ["one", "two"].map(|word| command(SENDER, &endpoint).arg(word).spawn().unwrap());
-        let mut words = Vec::new();
-        for _ in 0..2 {
-            let run = run(RECEIVER, &endpoint, &["--quiet"]).success();
-            words.push(String::from_utf8_lossy(&run.get_output().stdout).into_owned());
-        }
-        words.sort();
-        assert_eq!(words, ["one\n", "two\n"]);
-        assert!(senders.map(|sender| ended(sender).0) == [Some(0); 2]);
-    }
+    port::a_second_sender_waits_for_the_next_receiver(SENDER, RECEIVER, &nobody_there(0));
 }
 
 #[test]
 fn an_interrupt_ends_the_wait_for_a_receiver() {
-    let endpoint = nobody_there(1);
-    let mut sender = command(SENDER, &endpoint).arg("hello").spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(sender.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line, format!("tcp-sender: waiting for a receiver at {endpoint}\n"));
-    let started = Instant::now();
-    kill(Pid::from_raw(sender.id() as i32), Signal::SIGINT).unwrap();
-    assert_eq!(ended(sender).0, Some(130));
-    assert!(started.elapsed() < Duration::from_millis(500));
+    port::an_interrupt_ends_the_wait_for_a_receiver(SENDER, &nobody_there(1));
 }
 
 #[test]
 fn nobody_comes_in_time() {
     let endpoint = nobody_there(2);
-    let said = stderr(&run(SENDER, &endpoint, &["--timeout", "0.3", "hello"]).code(4));
-    assert!(said.contains(&format!("no receiver came to {endpoint}: nothing happened for 0.3 s")), "{said}");
-    let said = stderr(&run(RECEIVER, &endpoint, &["--timeout", "0.3"]).code(4));
+    let said = port::nobody_comes_in_time(SENDER, RECEIVER, &endpoint);
     assert!(said.contains(&endpoint), "{said}");
 }
 
@@ -171,8 +114,7 @@ fn nobody_comes_in_time() {
 #[test]
 fn a_receiver_that_does_not_accept_is_waited_for() {
     let (mut receiver, endpoint) = receiver();
-    let pid = Pid::from_raw(receiver.id() as i32);
-    kill(pid, Signal::SIGSTOP).unwrap();
+    stop(&receiver);
     run(SENDER, &endpoint, &["--timeout", "0.3", "hello"]).code(4);
     receiver.kill().unwrap();
     receiver.wait().unwrap();
@@ -180,24 +122,12 @@ fn a_receiver_that_does_not_accept_is_waited_for() {
 
 #[test]
 fn addresses_are_checked() {
-    for bad in ["", "1.2.3.4", ":80", "127.0.0.1:70000", "::1:80", "a b:80", "host:+1", "[::1]", "127.0.0.1:x"] {
-        for program in [SENDER, RECEIVER] {
-            run(program, bad, &[]).code(2);
-        }
-    }
-    run(SENDER, "127.0.0.1:0", &["hello"]).code(2);
-    let said = stderr(&run(RECEIVER, "192.0.2.1:20000", &[]).code(1));
-    assert!(said.contains("it is not an address of this machine"), "{said}");
-    let said = stderr(&run(SENDER, "no-such-host.invalid:20000", &["hello"]).code(1));
-    assert!(said.contains("look up no-such-host.invalid:20000"), "{said}");
+    port::addresses_are_checked(SENDER, RECEIVER);
 }
 
 #[test]
 fn a_host_may_be_named() {
-    let (receiver, endpoint) = listening(command(RECEIVER, "localhost:0").spawn().unwrap());
-    let port = endpoint.rsplit_once(':').unwrap().1;
-    run(SENDER, &format!("localhost:{port}"), &["hello"]).success();
-    assert_eq!(ended(receiver).1, b"hello\n");
+    port::a_receiver_is_reached(SENDER, RECEIVER, "localhost", "localhost");
 }
 
 /// Small messages are not held back: 20 of them, each sent when the one before has arrived.
@@ -230,8 +160,8 @@ fn another_user_is_turned_away() {
     run(SENDER, &endpoint, &["good"]).success();
     assert_eq!(ended(mine).1, b"good\n");
     // Who listens at our port: gets nothing.
-    let (theirs, endpoint) = listening(command(RECEIVER, "127.0.0.1:0").uid(NOBODY).spawn().unwrap());
-    let said = stderr(&run(SENDER, &endpoint, &["secret"]).code(1));
+    let (theirs, endpoint) = ready(command(RECEIVER, "127.0.0.1:0").uid(NOBODY).spawn().unwrap());
+    let said = said(&run(SENDER, &endpoint, &["secret"]).code(1));
     assert!(said.contains("another user's process listens there"), "{said}");
     let good = command(SENDER, &endpoint).arg("good").uid(NOBODY).spawn().unwrap();
     assert_eq!(ended(good).0, Some(0));

@@ -1,69 +1,19 @@
-//! What is special about UDP: messages are lost, and both ends know how many; whoever knows a port can send there; a
-//! group hears one sender.
+//! What is special about UDP: messages are lost, and both ends know how many; whoever knows a port can send there.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, UdpSocket};
-use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{env, fs, process};
 
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, waitpid};
-use nix::unistd::Pid;
+use harness::pid::{go_on, stop};
+use harness::program::{LONG, command, ended, ready};
 
 const SENDER: &str = env!("CARGO_BIN_EXE_udp-sender");
 const RECEIVER: &str = env!("CARGO_BIN_EXE_udp-receiver");
-const LONG: Duration = Duration::from_secs(10);
-/// The user `nobody`.
-const NOBODY: u32 = 65534;
-
-fn command(program: &str, endpoint: &str) -> Command {
-    let mut command = Command::new(program);
-    command.args(["--endpoint", endpoint]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-fn run(program: &str, endpoint: &str, words: &[&str]) -> assert_cmd::assert::Assert {
-    assert_cmd::Command::new(program).args(["--endpoint", endpoint]).args(words).timeout(LONG).assert()
-}
-
-/// A receiver that is ready, and where.
-fn ready(mut receiver: Child) -> (Child, String) {
-    let mut line = String::new();
-    let mut stderr = BufReader::with_capacity(1, receiver.stderr.as_mut().unwrap());
-    stderr.read_line(&mut line).unwrap();
-    let endpoint = line.trim_end().rsplit_once(": ready ").unwrap_or_else(|| panic!("{line}")).1;
-    (receiver, endpoint.to_owned())
-}
 
 fn receiver() -> (Child, String) {
     ready(command(RECEIVER, "127.0.0.1:0").args(["--timeout", "5"]).spawn().unwrap())
-}
-
-/// An address that nobody has, below the ports that the kernel gives away.
-fn nobody_there(port: u16) -> String {
-    format!("127.0.0.1:{}", 12_000 + (process::id() % 500) as u16 * 16 + port)
-}
-
-fn ended(child: Child) -> (Option<i32>, Vec<u8>, String) {
-    let output = child.wait_with_output().unwrap();
-    (output.status.code(), output.stdout, String::from_utf8_lossy(&output.stderr).into_owned())
-}
-
-fn stderr(run: &assert_cmd::assert::Assert) -> String {
-    String::from_utf8_lossy(&run.get_output().stderr).into_owned()
-}
-
-/// Stops it, and waits until it stands still.
-fn stop(child: &Child) {
-    let pid = Pid::from_raw(child.id() as i32);
-    kill(pid, Signal::SIGSTOP).unwrap();
-    waitpid(pid, Some(WaitPidFlag::WUNTRACED)).unwrap();
-}
-
-fn go_on(child: &Child) {
-    kill(Pid::from_raw(child.id() as i32), Signal::SIGCONT).unwrap();
 }
 
 /// The sizes and numbers of a conversation: a datagram's kind, its number, its bytes.
@@ -322,39 +272,6 @@ fn what_strangers_send_is_not_mixed_in() {
     assert_eq!((code, &stdout[..]), (Some(0), &b"good\n"[..]), "{stderr}");
 }
 
-#[test]
-fn a_second_sender_waits_for_the_next_receiver() {
-    let endpoint = nobody_there(0);
-    for _ in 0..3 {
-        let senders = ["one", "two"].map(|word| command(SENDER, &endpoint).arg(word).spawn().unwrap());
-        let mut words = Vec::new();
-        for _ in 0..2 {
-            let run = run(RECEIVER, &endpoint, &["--quiet"]).success();
-            words.push(String::from_utf8_lossy(&run.get_output().stdout).into_owned());
-        }
-        words.sort();
-        assert_eq!(words, ["one\n", "two\n"]);
-        assert!(senders.map(|sender| ended(sender).0) == [Some(0); 2]);
-    }
-}
-
-#[test]
-fn a_second_receiver_is_refused() {
-    let (first, endpoint) = receiver();
-    let said = stderr(&run(RECEIVER, &endpoint, &["--timeout", "5"]).code(1));
-    assert!(said.contains("EADDRINUSE") && said.contains("choose another --endpoint"), "{said}");
-    run(SENDER, &endpoint, &["hello"]).success();
-    assert_eq!(ended(first).1, b"hello\n");
-}
-
-#[test]
-fn nobody_comes_in_time() {
-    let endpoint = nobody_there(1);
-    let said = stderr(&run(SENDER, &endpoint, &["--timeout", "0.3", "hello"]).code(4));
-    assert!(said.contains(&format!("no receiver came to {endpoint}: nothing happened for 0.3 s")), "{said}");
-    run(RECEIVER, &endpoint, &["--timeout", "0.3"]).code(4);
-}
-
 /// Nobody answers the end: a dead receiver's port refuses it, a stopped receiver's does not.
 #[test]
 fn without_a_report_nothing_is_a_success() {
@@ -388,130 +305,4 @@ fn a_stopped_receiver_is_waited_for() {
     assert!(sender.try_wait().unwrap().is_none());
     go_on(&receiver);
     assert_eq!((ended(sender).0, ended(receiver).1), (Some(0), b"two\n".to_vec()));
-}
-
-#[test]
-fn a_host_may_be_named() {
-    let (receiver, endpoint) = ready(command(RECEIVER, "localhost:0").spawn().unwrap());
-    let port = endpoint.rsplit_once(':').unwrap().1;
-    run(SENDER, &format!("localhost:{port}"), &["hello"]).success();
-    assert_eq!(ended(receiver).1, b"hello\n");
-}
-
-#[test]
-fn any_address_of_the_machine_will_do() {
-    let (receiver, endpoint) = ready(command(RECEIVER, "0.0.0.0:0").spawn().unwrap());
-    let port = endpoint.rsplit_once(':').unwrap().1;
-    run(SENDER, &format!("127.0.0.1:{port}"), &["hello"]).success();
-    assert_eq!(ended(receiver).1, b"hello\n");
-}
-
-#[test]
-fn addresses_are_checked() {
-    for bad in ["", "1.2.3.4", ":80", "127.0.0.1:70000", "[::1]", "127.0.0.1:x"] {
-        for program in [SENDER, RECEIVER] {
-            run(program, bad, &[]).code(2);
-        }
-    }
-    run(SENDER, "127.0.0.1:0", &["hello"]).code(2);
-    for (group, endpoint) in
-        [("127.0.0.1", "127.0.0.1:0"), ("x", "127.0.0.1:0"), ("ff02::1", "127.0.0.1:0"), ("239.1.1.1", "[::1]:0")]
-    {
-        let said = stderr(&run(RECEIVER, endpoint, &["--group", group]).code(2));
-        assert!(said.contains(&format!("--group {group}: ")), "{said}");
-    }
-    for words in [&[][..], &["--group", "239.1.1.1"]] {
-        let said = stderr(&run(RECEIVER, "192.0.2.1:20000", words).code(1));
-        assert!(said.contains("it is not an address of this machine"), "{said}");
-    }
-    let said = stderr(&run(SENDER, "no-such-host.invalid:20000", &["hello"]).code(1));
-    assert!(said.contains("look up no-such-host.invalid:20000"), "{said}");
-}
-
-/// Group and port of this test's own.
-fn group_of(test: u8) -> (String, String) {
-    (format!("239.255.{}.{test}", process::id() % 250), nobody_there(8 + u16::from(test)))
-}
-
-#[test]
-fn a_group_hears_one_sender() {
-    let (group, endpoint) = group_of(0);
-    let join = || ready(command(RECEIVER, &endpoint).args(["--group", &group, "--timeout", "5"]).spawn().unwrap()).0;
-    let members = [join(), join(), join()];
-    let mut sender = command(SENDER, &endpoint);
-    let sender = sender.args(["--group", &group, "--count", "3", "--size", "12"]).spawn().unwrap();
-    assert_eq!(ended(sender).0, Some(0));
-    for member in members {
-        assert_eq!(ended(member).1, b"0000000000 \n0000000001 \n0000000002 \n");
-    }
-}
-
-/// In a group nobody refuses, so a sender looks for itself whether those who have welcomed it are still there.
-#[test]
-fn a_member_that_dies_is_missed() {
-    let (group, endpoint) = group_of(1);
-    let mut member = ready(command(RECEIVER, &endpoint).args(["--group", &group]).spawn().unwrap()).0;
-    let mut sender = command(SENDER, &endpoint);
-    sender.args(["--group", &group, "--timeout", "5"]).stdin(Stdio::piped());
-    let mut sender = sender.spawn().unwrap();
-    let mut input = sender.stdin.take().unwrap();
-    input.write_all(b"x\n").unwrap();
-    member.stdout.as_mut().unwrap().read_exact(&mut [0; 2]).unwrap();
-    member.kill().unwrap();
-    member.wait().unwrap();
-    drop(input);
-    let (code, _, said) = ended(sender);
-    assert_eq!(code, Some(3), "{said}");
-}
-
-/// A network name space of one's own has a loopback interface that is down.
-#[test]
-#[ignore = "needs root, for a network of its own"]
-fn where_there_is_no_multicast_it_is_skipped() {
-    for program in [SENDER, RECEIVER] {
-        let words = ["--net", program, "--endpoint", "127.0.0.1:20001", "--group", "239.1.1.1", "--timeout", "2"];
-        let output = Command::new("unshare").args(words).stdin(Stdio::null()).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        let one_line = said.lines().count() == 1 && said.contains("not supported on this machine");
-        assert!(output.status.code() == Some(77) && one_line, "{said}");
-    }
-}
-
-/// Both ends have a port of 127.0.0.1 and nothing else that would tell them from each other's users.
-#[test]
-#[ignore = "needs root, to be two users"]
-fn another_user_is_turned_away() {
-    // Who says hello to our receiver: not answered, and the receiver goes on waiting.
-    let (mine, endpoint) = receiver();
-    let foreign = command(SENDER, &endpoint).args(["evil", "--timeout", "0.5"]).uid(NOBODY).spawn().unwrap();
-    let (code, _, said) = ended(foreign);
-    assert!(code == Some(1) && said.contains("another user's process has this port"), "{said}");
-    let line = format!(
-        "exec 3<>/dev/udp/{}; printf '\\2\\0\\0\\0\\0\\0\\0\\0\\0' >&3; read -t 0.3 -N 1 <&3",
-        endpoint.replace(':', "/")
-    );
-    let foreign = Command::new("bash").args(["-c", &line]).uid(NOBODY).stderr(Stdio::null()).status().unwrap();
-    assert!(!foreign.success(), "it was answered");
-    run(SENDER, &endpoint, &["good"]).success();
-    assert_eq!(ended(mine).1, b"good\n");
-    // Who has our port: gets nothing.
-    let (theirs, endpoint) = ready(command(RECEIVER, "127.0.0.1:0").uid(NOBODY).spawn().unwrap());
-    let said = stderr(&run(SENDER, &endpoint, &["secret"]).code(1));
-    assert!(said.contains("another user's process has this port"), "{said}");
-    let good = command(SENDER, &endpoint).arg("good").uid(NOBODY).spawn().unwrap();
-    assert_eq!(ended(good).0, Some(0));
-    assert_eq!(ended(theirs).1, b"good\n");
-}
-
-#[test]
-fn an_interrupt_ends_the_wait_for_a_receiver() {
-    let endpoint = nobody_there(2);
-    let mut sender = command(SENDER, &endpoint).arg("hello").spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(sender.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line, format!("udp-sender: waiting for a receiver at {endpoint}\n"));
-    let started = Instant::now();
-    kill(Pid::from_raw(sender.id() as i32), Signal::SIGINT).unwrap();
-    assert_eq!(ended(sender).0, Some(130));
-    assert!(started.elapsed() < Duration::from_millis(500));
 }
