@@ -6,15 +6,17 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
-use std::{env, fmt, fs};
+use std::time::{Duration, Instant};
+use std::{env, fmt, fs, thread};
 
 use libtest_mimic::{Arguments, Completion, Failed};
 
 use crate::{EndpointKind, Pair, Result, Trial, ensure};
 
-/// `cargo run` may have to build something first.
-const DEADLINE: Duration = Duration::from_secs(300);
+/// How long a trial may take.
+const DEADLINE: Duration = Duration::from_secs(60);
+/// How many seconds a command may: `cargo run` may have to build something first.
+const COMMAND: &str = "240";
 
 /// A trial of what a lesson says.
 pub type Run = fn(&Lesson) -> Result;
@@ -100,7 +102,7 @@ impl Lesson<'_> {
         }
         let path = format!("{}:{}", self.programs()?.display(), env::var("PATH")?);
         let output = Command::new("timeout")
-            .args([&(DEADLINE.as_secs() / 2).to_string(), "bash", "-c", &script])
+            .args([COMMAND, "bash", "-c", &script])
             .envs([("PATH", path), ("XDG_RUNTIME_DIR", self.trial.runtime_dir().display().to_string())])
             .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
             .output()?;
@@ -127,6 +129,19 @@ impl Lesson<'_> {
         ensure!(printed.code == Some(0), "{command}: {printed:?}");
         let is_same = like(&expected, &printed.stdout);
         ensure!(is_same, "{command}: the lesson shows\n{expected}and it prints\n{}", printed.stdout);
+        Ok(())
+    }
+
+    /// Looks again and again until something is true, for what no event tells of.
+    ///
+    /// # Errors
+    /// Where it is not true within 20 seconds.
+    pub fn until(&self, what: &str, mut is_true: impl FnMut() -> Result<bool>) -> Result {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !is_true()? {
+            ensure!(Instant::now() < deadline, "it does not happen that {what}");
+            thread::sleep(Duration::from_millis(2));
+        }
         Ok(())
     }
 
