@@ -85,6 +85,15 @@ impl Lesson<'_> {
         Ok(())
     }
 
+    /// The block of code that has these words in it, as a script for [`Lesson::run`].
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn block(&self, with: &str) -> Result<String> {
+        let found = blocks(&self.text).into_iter().find(|block| block.contains(with));
+        found.ok_or_else(|| format!("no block of the lesson has {with:?} in it").into())
+    }
+
     /// Runs a command of the lesson's with the shell, with some of its words replaced. The two programs are found by
     /// their names, and meet where this trial does.
     ///
@@ -92,7 +101,9 @@ impl Lesson<'_> {
     /// Where the lesson does not show it, or it cannot be run.
     pub fn run(&self, command: &str, replace: &[(&str, &str)]) -> Result<Printed> {
         ensure!(shows(&self.text, command), "the lesson does not show {command:?}");
-        let mut script = command.replace("target/debug/", "");
+        let examples = self.trial.pair.sender.with_file_name("examples").display().to_string();
+        let parts = command.split("target/debug/examples").map(|part| part.replace("target/debug/", ""));
+        let mut script = parts.collect::<Vec<_>>().join(&examples);
         for (shown, meant) in replace {
             ensure!(script.contains(shown), "there is no {shown:?} in {script:?}");
             script = script.replace(shown, meant);
@@ -175,7 +186,28 @@ pub fn shows(lesson: &str, command: &str) -> bool {
         let line = line.trim();
         line.strip_prefix("$ ").unwrap_or(line).split("  ").next() == Some(command)
     };
-    one_line(lesson).contains(&format!("`{command}`")) || lesson.lines().any(is_line)
+    one_line(lesson).contains(&format!("`{command}`"))
+        || lesson.lines().any(is_line)
+        || blocks(lesson).iter().any(|block| block == command)
+}
+
+/// The blocks of code, without what they are indented by.
+fn blocks(lesson: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut open: Option<(usize, String)> = None;
+    for line in lesson.lines() {
+        let is_fence = line.trim_start().starts_with("```");
+        open = match open {
+            None if is_fence => Some((line.find('`').unwrap_or(0), String::new())),
+            Some((_, block)) if is_fence => {
+                found.push(block);
+                None
+            }
+            Some((indent, block)) => Some((indent, block + line.get(indent..).unwrap_or_default() + "\n")),
+            None => None,
+        };
+    }
+    found
 }
 
 /// The commands of a lesson's console blocks, each with the output below it.
@@ -243,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_command_is_shown_whole_or_not_at_all() {
-        for command in ["ipcs -s -i ID", "two", "three", "x"] {
+        for command in ["ipcs -s -i ID", "two", "three", "x", "$ three\n  in\n"] {
             assert!(shows(LESSON, command), "{command}");
         }
         for command in ["ipcs -s", "tw", "thre", "four"] {
