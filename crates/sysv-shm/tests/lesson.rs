@@ -17,6 +17,8 @@ fn main() {
         ("ipcs_looks_three_times_and_then_there_is_nothing", look),
         ("a_receiver_killed_before_a_sender_came_is_replaced", early),
         ("the_key_is_free_again_while_two_talk", two_pairs),
+        ("ipc_creat_alone_opens_what_is_there", not_exclusive),
+        ("ipcs_tells_the_limits", limits),
         ("a_segment_of_another_size_is_refused", wrong_size),
         ("a_segment_that_is_no_ring_is_refused", no_ring),
         ("an_impossible_count_of_bytes_written_is_refused", lying_sender),
@@ -66,7 +68,7 @@ fn look(lesson: &Lesson) -> Result {
     let receiver = lesson.trial.receiver(NO_ARGS)?;
     let id = segment(key, None)?;
     lesson.says("lists the segment with its key and `nattch` 1")?;
-    ensure!(listed(lesson, id)? == Some(format!("{:#010x} 600 266240 1", key)), "{:?}", listed(lesson, id)?);
+    ensure!(listed(lesson, id)? == Some(format!("{key:#010x} 600 266240 1")), "{:?}", listed(lesson, id)?);
     let sender = lesson.trial.launch(Role::Sender).stdin_open("hello\n").spawn()?;
     receiver.wait_for_stdout(6)?;
     lesson.says("`nattch` is 2, the status `dest`, and the key 0")?;
@@ -122,6 +124,35 @@ fn two_pairs(lesson: &Lesson) -> Result {
     receiver.wait()?.expect(3)
 }
 
+fn not_exclusive(lesson: &Lesson) -> Result {
+    let key = key(lesson)?;
+    let receiver = lesson.trial.receiver(NO_ARGS)?;
+    let id = segment(key, None)?;
+    lesson.says("With `IPC_CREAT` alone one gets whatever segment has the key")?;
+    // SAFETY: the call takes three numbers.
+    let found = check(unsafe { libc::shmget(key, 266_240, libc::IPC_CREAT | 0o600) })?;
+    ensure!(found == id, "another segment");
+    lesson.says("`IPC_EXCL` says `EEXIST`")?;
+    let error = segment(key, Some(266_240)).err().and_then(|error| error.raw_os_error());
+    ensure!(error == Some(libc::EEXIST), "{error:?}");
+    receiver.signal(Signal::TERM)?;
+    receiver.wait()?.expect(143)?;
+    lesson.says("`shmat` reports an error as the pointer -1")?;
+    // SAFETY: nothing has this number any more, so nothing is mapped.
+    let nowhere = unsafe { libc::shmat(id, ptr::null(), 0) };
+    ensure!(nowhere as isize == -1, "{nowhere:?}");
+    Ok(())
+}
+
+fn limits(lesson: &Lesson) -> Result {
+    lesson.says("`shmmni` segments, `shmall` pages in all, `shmmax` bytes in one")?;
+    let printed = lesson.run("ipcs -l", &[])?;
+    for limit in ["max number of segments", "max total shared memory", "max seg size"] {
+        ensure!(printed.stdout.contains(limit), "no {limit}: {printed:?}");
+    }
+    Ok(())
+}
+
 /// The segment as bytes that anybody may have written.
 struct Raw(*mut u8);
 
@@ -134,7 +165,7 @@ impl Raw {
 
     fn word(&self, at: usize) -> &AtomicU32 {
         // SAFETY: the segment begins with a page, is aligned as one, and stays attached as long as `self` lives.
-        unsafe { &*self.0.add(at).cast() }
+        unsafe { &*self.0.wrapping_add(at).cast() }
     }
 
     /// Stores a count and wakes whoever sleeps until it changes.
