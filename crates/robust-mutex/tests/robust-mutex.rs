@@ -34,7 +34,6 @@ fn main() {
         return;
     }
     let trials = vec![
-        Trial::test("the_next_one_is_told_and_behind_an_ordinary_mutex_nobody_is", owner_dies),
         Trial::ignorable_test("a_producer_killed_at_any_instruction_leaves_whole_records", kill_the_producer),
         Trial::ignorable_test("a_consumer_killed_at_any_instruction_leaves_whole_records", kill_the_consumer),
         Trial::ignorable_test("a_producer_killed_at_any_instruction_leaves_nobody_asleep", kill_before_the_wake_up),
@@ -133,21 +132,6 @@ fn end(mut child: Child) -> io::Result<()> {
 }
 
 // ---- the robust mutex ----
-
-/// The lesson's example says what it promises.
-fn owner_dies() -> Result {
-    let example = ["run", "--quiet", "--package", "robust-mutex", "--example", "robust-mutex-owner-dies"];
-    let output = Command::new(env!("CARGO")).args(example).output()?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    let expected = "\
-robust mutex     EOWNERDEAD, made consistent
-  once more      locked
-not made good    EOWNERDEAD, and unlocked as if nothing were the matter
-  once more      ENOTRECOVERABLE
-ordinary mutex   still held after 1s, by nobody
-";
-    ensure(said == expected, || format!("{said}{}", String::from_utf8_lossy(&output.stderr)))
-}
 
 /// What a survivor found after each of the instructions.
 #[derive(Default)]

@@ -29,6 +29,8 @@ const TRIALS: &[(&str, Run)] = &[
     ("a_new_receiver_does_not_deliver_a_dead_ones_messages", stale_messages),
     ("another_users_queue_is_neither_used_nor_removed", foreign_queue),
     ("a_low_sysctl_is_named", low_sysctl),
+    ("a_message_longer_than_the_buffer_is_refused", too_long),
+    ("a_buffer_that_is_too_small_gets_nothing_or_a_part", small_buffer),
     ("the_plain_programs_choose_by_type", plain_programs),
     ("perl_can_be_the_sender", perl),
     ("the_default_key_tells_chapter_and_user", default_key),
@@ -231,6 +233,51 @@ fn low_sysctl(trial: &Trial) -> Result {
         Some(99 | 2) => Ok(Completion::ignored_with("the limits of a private IPC name space cannot be set here")),
         other => Err(format!("{other:?}: {told}").into()),
     }
+}
+
+/// Where the system allows longer messages than this technique does, a foreign program may send one.
+fn too_long(trial: &Trial) -> Result {
+    let script = "echo 16384 2>/dev/null >/proc/sys/kernel/msgmax || exit 99
+        shift; \"$@\" 2>\"$0\" & until grep -q ready \"$0\"; do kill -0 $! || break; done
+        perl -e 'msgsnd(msgget(hex $ARGV[0], 0) // die, pack(\"l! a*\", 1, \"x\" x 8193), 0) or die \"$!\"' \"$3\" || exit 98
+        wait $!; code=$?; cat \"$0\"; exit $code";
+    let said = trial.file("said", b"")?;
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--ipc", "sh", "-c", script, &said, "shifted", RECEIVER]);
+    command.args(["--endpoint", endpoint(trial), "--timeout", "20"]);
+    let Some(output) = output(&mut command)? else { return not_installed("unshare") };
+    let told = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    match output.status.code() {
+        Some(1) if told.contains("msgrcv ") && told.contains(": E2BIG") => Ok(Completion::Completed),
+        Some(1) if told.starts_with("unshare:") => {
+            Ok(Completion::ignored_with(format!("no private IPC name space here: {}", told.trim())))
+        }
+        Some(98) if told.contains("not found") => not_installed("perl"),
+        Some(99 | 2) => Ok(Completion::ignored_with("the limits of a private IPC name space cannot be set here")),
+        other => Err(format!("{other:?}: {told}").into()),
+    }
+}
+
+/// The lesson's pitfall: `E2BIG`, or a part of the text where one asks for it.
+fn small_buffer(trial: &Trial) -> Result {
+    let queue = Queue::create(key(trial))?;
+    let mut message = Message::empty();
+    message.set(1, b"hello")?;
+    queue.put(&message)?;
+    let mut buffer = [0_u8; size_of::<libc::c_long>() + 2];
+    let mut take = |flags| {
+        // SAFETY: the call takes numbers, and finds the queue by its key.
+        let id = unsafe { libc::msgget(key(trial), 0) };
+        // SAFETY: there is room for a long and two bytes.
+        let len = unsafe { libc::msgrcv(id, buffer.as_mut_ptr().cast(), 2, 0, flags | libc::IPC_NOWAIT) };
+        nix::errno::Errno::result(len)
+    };
+    let results = [take(0), take(0), take(libc::MSG_NOERROR), take(libc::MSG_NOERROR)];
+    mq::remove(key(trial))?;
+    let too_big = Err(nix::Error::E2BIG);
+    ensure!(results == [too_big, too_big, Ok(2), Err(nix::Error::ENOMSG)], "{results:?}");
+    ensure!(buffer.ends_with(b"he"), "{buffer:?}");
+    Ok(Completion::Completed)
 }
 
 /// The commands of the lesson, which stand in the head of `examples/sysv-mq-plain-receiver.rs` too.

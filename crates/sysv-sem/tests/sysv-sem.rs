@@ -9,7 +9,6 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use std::{env, fs, process, thread};
 
-use ::sysv_sem::segment::Segment;
 use ::sysv_sem::sysv_sem::{self, FREE, FULL, MAX, Mailbox};
 use harness::kill_after;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -32,15 +31,11 @@ fn main() {
         return;
     }
     let trials = vec![
-        Trial::test("what_is_undone_and_what_is_not", undo),
         Trial::ignorable_test("a_producer_killed_at_any_instruction_leaves_whole_records", kill_the_producer),
         Trial::ignorable_test("a_consumer_killed_at_any_instruction_loses_nothing", kill_the_consumer),
         Trial::test("numbers_end_at_32767", limits),
         Trial::test("a_signal_ends_a_semop_even_with_sa_restart", interrupted),
         Trial::ignorable_test("a_set_that_another_user_has_given_away_is_refused", given_away),
-        Trial::ignorable_test("ipcs_shows_who_waits", who_waits),
-        Trial::ignorable_test("removing_the_semaphores_ends_the_sender", removed),
-        Trial::test("killing_both_leaves_no_memory", both_killed),
         Trial::test("a_killed_sender_loses_nothing_that_it_has_put", killed_sender),
         Trial::test("a_sender_is_ahead_by_one_record", ahead_by_one),
     ];
@@ -82,20 +77,6 @@ fn counts(key: i32) -> io::Result<[u16; 2]> {
     // SAFETY: GETALL writes as many numbers as there are semaphores.
     check(unsafe { libc::semctl(set, 0, libc::GETALL, counts.as_mut_ptr()) })?;
     Ok(counts)
-}
-
-/// The lesson's example says what it promises.
-fn undo() -> Result {
-    let example = ["run", "--quiet", "--package", "sysv-sem", "--example", "sysv-sem-undo"];
-    let output = Command::new(env!("CARGO")).args(example).output()?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    let expected = "                                          free full
-taken without SEM_UNDO, then killed          0    0   the next one would wait for ever
-taken with SEM_UNDO, then killed             1    0   the next one gets it at once
-handed over, SEM_UNDO on everything, exit    1    0   the record has been taken back
-handed over, and the undo with it, exit      0    1   the record is there
-";
-    ensure(said == expected, || format!("{said}{}", String::from_utf8_lossy(&output.stderr)))
 }
 
 /// Lets a process play a part, kills it after each of its instructions, and asks `survivor`, which gets the mailbox and
@@ -317,87 +298,6 @@ fn stop(child: &Child) -> Result {
         thread::sleep(Duration::from_millis(1));
     }
     Ok(())
-}
-
-/// The lesson's ipcs(1).
-fn who_waits() -> Result<Completion> {
-    let key = key(7);
-    let (child, _stderr) = receiver(key)?;
-    let _killed = Killed(child, key);
-    // SAFETY: the call takes three numbers.
-    let set = check(unsafe { libc::semget(key, 0, 0) })?;
-    let ipcs = || Command::new("ipcs").args(["-s", "-i", &set.to_string()]).output();
-    if ipcs().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-        return Ok(Completion::ignored_with("ipcs is not installed"));
-    }
-    // Number, value, processes that wait for more, processes that wait for 0, the last one.
-    let waits = |line: &str| matches!(line.split_whitespace().collect::<Vec<_>>()[..], ["1", "0", "1", "0", _]);
-    wait_for(|| Ok(String::from_utf8_lossy(&ipcs()?.stdout).lines().any(waits)))?;
-    Ok(Completion::Completed)
-}
-
-/// The lesson's ipcrm(1).
-fn removed() -> Result<Completion> {
-    let key = key(3);
-    let (child, _stderr) = receiver(key)?;
-    let killed = Killed(child, key);
-    stop(&killed.0)?;
-    let sender = command(SENDER, key, &["--count", "10"]).stderr(Stdio::piped()).spawn()?;
-    wait_for(|| Ok(counts(key)? == [0, 1]))?;
-    // It has put one and waits with the next.
-    thread::sleep(Duration::from_millis(100));
-    match Command::new("ipcrm").args(["-S", &key.to_string()]).status() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok(Completion::ignored_with("ipcrm is not installed"));
-        }
-        other => ensure(other?.success(), || "ipcrm failed".into())?,
-    }
-    let output = sender.wait_with_output()?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure(output.status.code() == Some(3) && said.contains("EIDRM"), || format!("{}: {said}", output.status))?;
-    Ok(Completion::Completed)
-}
-
-/// A receiver that is killed in the end, and what it leaves then is removed.
-struct Killed(Child, i32);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-        let _ = sysv_sem::remove(self.1);
-        let _ = fs::remove_file(format!("/dev/shm/{:#x}.sysv-sem.lock", self.1));
-    }
-}
-
-fn wait_for(condition: impl Fn() -> io::Result<bool>) -> Result {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !condition()? {
-        ensure(Instant::now() < deadline, || "it does not happen".into())?;
-        thread::sleep(Duration::from_millis(1));
-    }
-    Ok(())
-}
-
-fn both_killed() -> Result {
-    let key = key(4);
-    let (child, _stderr) = receiver(key)?;
-    let mut killed = Killed(child, key);
-    let made_by = format!(" {} ", killed.0.id());
-    let segments = || -> io::Result<usize> {
-        Ok(fs::read_to_string("/proc/sysvipc/shm")?.lines().filter(|line| line.contains(&made_by)).count())
-    };
-    assert_eq!(segments()?, 1);
-    let mut sender = command(SENDER, key, &[]).stdin(Stdio::piped()).spawn()?;
-    sender.stdin.as_mut().ok_or("no standard input")?.write_all(b"hello\n")?;
-    wait_for(|| Ok(Segment::find(key).is_err()))?;
-    assert_eq!(segments()?, 1, "without its key");
-    for process in [&mut sender, &mut killed.0] {
-        process.kill()?;
-        process.wait()?;
-    }
-    assert_eq!(segments()?, 0);
-    ensure(counts(key).is_ok(), || "the semaphores are gone, so the lesson is wrong".into())
 }
 
 fn killed_sender() -> Result {
