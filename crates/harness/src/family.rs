@@ -33,10 +33,10 @@ pub fn start(program: &str, words: &[&str], end: impl Into<OwnedFd>) -> Child {
     command.spawn().unwrap()
 }
 
-/// One of the two programs with one end of a socket as its `--endpoint -`, and the other end.
+/// One of the two programs with one end of a socket as its `--endpoint -`, and the other end. That has no time limit: one would
+/// let the end of any child of this process interrupt a read (signal(7)).
 pub fn over_a_socket(program: &str, words: &[&str]) -> (Child, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
-    ours.set_read_timeout(Some(LONG)).unwrap();
     (start(program, words, theirs), ours)
 }
 

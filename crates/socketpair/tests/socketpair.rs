@@ -7,13 +7,20 @@ use std::time::Duration;
 use std::{fs, thread};
 
 use harness::Signal;
-use harness::family::{self, long_talk, over_a_socket, run, start};
+use harness::family::{self, long_talk, run, start};
 use harness::pid::{child_of, signal, wait_for};
 use harness::program::{LONG, Mortal, ended, example, said, text};
 
 const SENDER: &str = env!("CARGO_BIN_EXE_socketpair-sender");
 const RECEIVER: &str = env!("CARGO_BIN_EXE_socketpair-receiver");
 const HELLO: &[u8] = b"\0\0\0\x06hello\n\xff\xff\xff\xff";
+
+/// One of the two programs with one half of a pair as its `--endpoint -`, and the other half.
+fn over_a_socket(program: &str, words: &[&str]) -> (Child, UnixStream) {
+    let (child, ours) = family::over_a_socket(program, words);
+    ours.set_read_timeout(Some(LONG)).unwrap();
+    (child, ours)
+}
 
 #[test]
 fn the_sender_starts_the_receiver_and_passes_its_options_on() {
