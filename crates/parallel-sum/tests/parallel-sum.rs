@@ -51,6 +51,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Trial::test("all_techniques_in_a_table", all),
         Trial::test("without_communication_the_parent_knows_nothing", none),
         Trial::test("shares_need_not_be_equal", unequal),
+        Trial::test("ten_thousand_numbers_are_faster_alone", faster_alone),
         Trial::test("sums_of_more_than_64_bits", wide),
         Trial::test("bad_input_is_told_in_one_line", bad_input),
         Trial::ignorable_test("a_fork_that_is_refused", no_fork),
@@ -326,6 +327,21 @@ fn none() -> Result {
     let Ended { code, stdout, stderr } = running.end()?;
     ensure!(code == Some(3) && stdout.is_empty() && stderr.contains("worker 1 "), "{code:?}\n{stdout}{stderr}");
     Ok(())
+}
+
+/// The lesson's three times, and its longer sum.
+fn faster_alone() -> Result {
+    let times = |words: &[&str], total_is: &str| -> Result<[f64; 2]> {
+        let Ended { code, stdout, stderr } = run(command(words))?;
+        ensure!(code == Some(0) && total(&stdout) == Some(total_is), "{code:?}\n{stdout}{stderr}");
+        ensure!(stdout.ends_with(" times as fast as one process\n"), "{stdout}");
+        let after = |what: &str| stdout.split_once(what)?.1.split_whitespace().next()?.parse::<f64>().ok();
+        let times = after("one process alone: ").zip(after(" workers: "));
+        times.map(|(alone, workers)| [alone, workers]).ok_or_else(|| format!("no times in:\n{stdout}").into())
+    };
+    let [alone, workers] = times(&[], TOTAL)?;
+    ensure!(alone < workers, "alone {alone} s, ten workers {workers} s");
+    times(&["--to", "2000000000", "--workers", "2"], "2000000001000000000").map(drop)
 }
 
 fn unequal() -> Result {
