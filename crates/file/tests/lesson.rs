@@ -8,6 +8,7 @@ fn main() {
         ("a_shell_can_be_the_sender", shell),
         ("the_lateness_is_told", late),
         ("two_writers_without_o_append_lose_lines", both),
+        ("a_stopped_receiver_stops_nobody", grows),
     ];
     lesson::main(
         env!("CARGO_MANIFEST_DIR"),
@@ -74,5 +75,20 @@ fn both(lesson: &Lesson) -> Result {
     ensure!(appended? == 2000, "lines were lost with >>");
     let left = lost.ok_or("10 times nothing was lost without O_APPEND")??;
     ensure!(left < 2000, "{left} lines of 2,000");
+    Ok(())
+}
+
+fn grows(lesson: &Lesson) -> Result {
+    let receiver = lesson.trial.receiver(NO_ARGS)?;
+    receiver.stop()?;
+    lesson.says("nothing blocks, the file grows")?;
+    let printed = lesson.run("file-sender --count 100000", &[])?;
+    ensure!(printed.code == Some(0), "{printed:?}");
+    // Each message behind its length, and the end.
+    let len = std::fs::metadata(path(lesson)?)?.len();
+    ensure!(len == 100_000 * 68 + 4, "{len} bytes");
+    receiver.signal(Signal::CONT)?;
+    receiver.wait()?.expect(0)?;
+    ensure!(receiver.stdout().len() == 6_400_000, "{} bytes came out", receiver.stdout().len());
     Ok(())
 }

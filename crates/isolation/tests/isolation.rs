@@ -318,6 +318,8 @@ fn user_namespace() -> Result<Completion> {
 fn pid_namespace() -> Result<Completion> {
     let script = format!("exec {}", program().display());
     let options = ["--user", "--map-root-user", "--pid", "--fork", "--mount-proc"];
+    let command = format!("`unshare {} target/debug/isolation`", options.join(" "));
+    ensure!(include_str!("../README.md").contains(&command), "the lesson does not show {command}");
     let Some(command) = unshared(&options, &script)? else {
         return Ok(Completion::ignored_with(FORBIDDEN));
     };

@@ -2,11 +2,14 @@
 
 use std::thread;
 
-use harness::{Lesson, Result, ensure, lesson};
+use harness::{Lesson, NO_ARGS, Result, Signal, ensure, lesson};
 
 fn main() {
-    let trials: &[(&str, lesson::Run)] =
-        &[("three_calls_for_each_message_however_long", calls), ("short_and_long_messages_can_be_measured", measured)];
+    let trials: &[(&str, lesson::Run)] = &[
+        ("three_calls_for_each_message_however_long", calls),
+        ("short_and_long_messages_can_be_measured", measured),
+        ("a_sender_waits_with_its_first_message", first),
+    ];
     lesson::main(
         env!("CARGO_MANIFEST_DIR"),
         env!("CARGO_BIN_EXE_process-vm-sender"),
@@ -56,5 +59,16 @@ fn measured(lesson: &Lesson) -> Result {
         receiver.wait()?.expect(0)?;
         ensure!(receiver.stderr().contains(stats), "{}", receiver.stderr());
     }
+    Ok(())
+}
+
+fn first(lesson: &Lesson) -> Result {
+    let receiver = lesson.trial.receiver(NO_ARGS)?;
+    receiver.stop()?;
+    lesson.says("and send one message: the sender waits already. There is no buffer to fill")?;
+    lesson.trial.sender(["--timeout", "0.5", "hello"])?.wait()?.expect(4)?;
+    receiver.signal(Signal::CONT)?;
+    receiver.wait()?.expect(3)?;
+    ensure!(receiver.stdout().is_empty(), "{:?}", receiver.stdout());
     Ok(())
 }

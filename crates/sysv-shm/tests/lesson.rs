@@ -10,7 +10,7 @@ use harness::{Lesson, NO_ARGS, Process, Result, Role, Signal, ensure, lesson};
 /// Where the counts are, and the words that one sleeps on: README.md of shm shows them.
 const WRITTEN: usize = 128;
 const READ: usize = 256;
-const CAPACITY: u32 = 256 << 10;
+const CAPACITY: u32 = 4 << 20;
 
 fn main() {
     let trials: &[(&str, lesson::Run)] = &[
@@ -68,11 +68,11 @@ fn look(lesson: &Lesson) -> Result {
     let receiver = lesson.trial.receiver(NO_ARGS)?;
     let id = segment(key, None)?;
     lesson.says("lists the segment with its key and `nattch` 1")?;
-    ensure!(listed(lesson, id)? == Some(format!("{key:#010x} 600 266240 1")), "{:?}", listed(lesson, id)?);
+    ensure!(listed(lesson, id)? == Some(format!("{key:#010x} 600 4198400 1")), "{:?}", listed(lesson, id)?);
     let sender = lesson.trial.launch(Role::Sender).stdin_open("hello\n").spawn()?;
     receiver.wait_for_stdout(6)?;
     lesson.says("`nattch` is 2, the status `dest`, and the key 0")?;
-    ensure!(listed(lesson, id)? == Some("0x00000000 600 266240 2 dest".into()), "{:?}", listed(lesson, id)?);
+    ensure!(listed(lesson, id)? == Some("0x00000000 600 4198400 2 dest".into()), "{:?}", listed(lesson, id)?);
     for process in [&sender, &receiver] {
         process.signal(Signal::KILL)?;
         process.wait()?.expect(137)?;
@@ -98,7 +98,7 @@ fn early(lesson: &Lesson) -> Result {
     receiver.wait()?.expect(137)?;
     lesson.says("Now the segment stays, with `nattch` 0")?;
     let left = listed(lesson, id)?.ok_or("the segment is gone")?;
-    ensure!(left.ends_with(" 266240 0"), "{left}");
+    ensure!(left.ends_with(" 4198400 0"), "{left}");
     lesson.says("removes the segment and makes its own")?;
     next(lesson)?;
     ensure!(listed(lesson, id)?.is_none(), "the old segment is still there");
@@ -211,15 +211,15 @@ fn sender_at(lesson: &Lesson, size: usize, byte: u8) -> Result<Process> {
 }
 
 fn wrong_size(lesson: &Lesson) -> Result {
-    for size in [1, 4096, 266_239, 266_241, 1 << 20] {
+    for size in [1, 4096, 4_198_399, 4_198_401, 1 << 20] {
         let said = sender_at(lesson, size, 0)?.stderr();
-        ensure!(said.contains("not 266240 bytes of memory"), "{size}: {said}");
+        ensure!(said.contains("not 4198400 bytes of memory"), "{size}: {said}");
     }
     Ok(())
 }
 
 fn no_ring(lesson: &Lesson) -> Result {
-    let said = sender_at(lesson, 266_240, 0xff)?.stderr();
+    let said = sender_at(lesson, 4_198_400, 0xff)?.stderr();
     ensure!(said.contains("not a ring of this version"), "{said}");
     Ok(())
 }

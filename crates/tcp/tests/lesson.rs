@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::thread;
 
-use harness::{Lesson, NO_ARGS, Result, ensure, lesson};
+use harness::{Lesson, NO_ARGS, Result, Role, Signal, Stdout, ensure, lesson};
 
 fn main() {
     let trials: &[(&str, lesson::Run)] = &[
@@ -12,6 +12,7 @@ fn main() {
         ("three_writes_are_not_three_reads", boundaries),
         ("a_write_that_succeeds_says_nothing", not_accepted),
         ("a_socket_can_meet_itself", itself),
+        ("a_sender_is_ahead_by_some_megabytes", fill),
     ];
     lesson::main(
         env!("CARGO_MANIFEST_DIR"),
@@ -97,5 +98,33 @@ fn itself(lesson: &Lesson) -> Result {
     let printed = lesson.run(&lesson.block("s.bind(a); s.connect(a)")?, &[("20009", &port)])?;
     lesson.says("It prints `b'hello'`")?;
     ensure!(printed.stdout == "b'hello'\n", "{printed:?}");
+    Ok(())
+}
+
+fn fill(lesson: &Lesson) -> Result {
+    let receiver = lesson.trial.launch(Role::Receiver).stdout(Stdout::Count).ready()?;
+    lesson.says("`tcp-sender --count 1000000 --size 65536`, and `kill -STOP` the receiver while it prints")?;
+    let args = ["--count", "1000000", "--size", "65536", "--timeout", "1"];
+    let sender = lesson.trial.sender(args)?;
+    receiver.wait_for_stdout(1 << 20)?;
+    receiver.stop()?;
+    sender.wait()?.expect(4)?;
+    // What it had printed has come by now.
+    let before = receiver.stdout_len();
+    receiver.signal(Signal::CONT)?;
+    receiver.wait()?.expect(3)?;
+    receiver.stdout();
+    let under_way = receiver.stdout_len() - before;
+    lesson.says("it blocks after some megabytes")?;
+    ensure!((1 << 20..64 << 20).contains(&under_way), "{under_way} bytes were under way");
+
+    lesson.says("Stopped before it comes, the receiver does not even give the first answer, and nothing is sent")?;
+    let receiver = lesson.trial.receiver(NO_ARGS)?;
+    receiver.stop()?;
+    lesson.trial.sender(["--timeout", "0.5", "lost"])?.wait()?.expect(4)?;
+    receiver.signal(Signal::CONT)?;
+    lesson.trial.sender(["hello"])?.wait()?.expect(0)?;
+    receiver.wait()?.expect(0)?;
+    ensure!(receiver.stdout() == b"hello\n", "{:?}", receiver.stdout());
     Ok(())
 }

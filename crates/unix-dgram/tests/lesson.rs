@@ -3,11 +3,14 @@
 use std::fs;
 use std::os::unix::net::UnixDatagram;
 
-use harness::{Lesson, NO_ARGS, Result, Role, ensure, lesson};
+use harness::{Lesson, NO_ARGS, Result, Role, Signal, ensure, lesson};
 
 fn main() {
-    let trials: &[(&str, lesson::Run)] =
-        &[("a_queue_is_full_after_eleven", full), ("who_mixes_in_is_refused", mixed_in)];
+    let trials: &[(&str, lesson::Run)] = &[
+        ("a_queue_is_full_after_eleven", full),
+        ("who_mixes_in_is_refused", mixed_in),
+        ("a_connected_sender_is_ahead_by_some_hundred_small_messages", fill),
+    ];
     lesson::main(
         env!("CARGO_MANIFEST_DIR"),
         env!("CARGO_BIN_EXE_unix-dgram-sender"),
@@ -37,8 +40,26 @@ fn mixed_in(lesson: &Lesson) -> Result {
     let path = format!("{:?}", lesson.trial.endpoint().ok_or("no path")?);
     let printed = lesson.run(command, &[("PATH", &path)])?;
     ensure!(printed.code == Some(1) && printed.stderr.contains("PermissionError: [Errno 1]"), "{printed:?}");
-    sender.signal(harness::Signal::KILL)?;
+    sender.signal(Signal::KILL)?;
     receiver.wait()?.expect(3)?;
     ensure!(receiver.stdout() == b"hello\n", "{:?}", receiver.stdout());
+    Ok(())
+}
+
+fn fill(lesson: &Lesson) -> Result {
+    let receiver = lesson.trial.receiver(NO_ARGS)?;
+    lesson.says("Stop `unix-dgram-receiver` in the middle of `unix-dgram-sender --count 1000000`")?;
+    let sender = lesson.trial.sender(["--count", "1000000", "--timeout", "0.5"])?;
+    receiver.wait_for_stdout(64)?;
+    receiver.stop()?;
+    sender.wait()?.expect(4)?;
+    // What it had printed has come by now.
+    let before = receiver.stdout_len();
+    receiver.signal(Signal::CONT)?;
+    receiver.wait()?.expect(3)?;
+    let waited = (receiver.stdout().len() as u64 - before) / 64;
+    lesson.says("some hundred messages wait then, not 11")?;
+    // Those that it had in its hands when it was stopped are among them.
+    ensure!((100..2000).contains(&waited), "{waited} messages waited");
     Ok(())
 }

@@ -1,9 +1,12 @@
 //! What README.md says, tried.
 
-use harness::{Lesson, NO_ARGS, Result, ensure, lesson};
+use harness::{Lesson, NO_ARGS, Result, Signal, ensure, lesson};
 
 fn main() {
-    let trials: &[(&str, lesson::Run)] = &[("a_socket_of_another_type_is_told_so", wrong_type)];
+    let trials: &[(&str, lesson::Run)] = &[
+        ("a_socket_of_another_type_is_told_so", wrong_type),
+        ("a_sender_is_ahead_by_some_hundred_small_messages", fill),
+    ];
     lesson::main(
         env!("CARGO_MANIFEST_DIR"),
         env!("CARGO_BIN_EXE_unix-seqpacket-sender"),
@@ -20,4 +23,17 @@ fn wrong_type(lesson: &Lesson) -> Result {
     ensure!(printed.code == Some(1) && printed.stderr.contains("Protocol wrong type for socket"), "{printed:?}");
     lesson.trial.sender(["hello"])?.wait()?.expect(0)?;
     receiver.wait()?.expect(0)
+}
+
+fn fill(lesson: &Lesson) -> Result {
+    let receiver = lesson.trial.receiver(["--stats"])?;
+    receiver.stop()?;
+    lesson.says("it blocks, after some hundred small messages")?;
+    let printed = lesson.run("unix-seqpacket-sender --count 100000", &[("--count", "--timeout 0.5 --count")])?;
+    ensure!(printed.code == Some(4), "{printed:?}");
+    receiver.signal(Signal::CONT)?;
+    receiver.wait()?.expect(3)?;
+    let came = receiver.stdout().len() / 64;
+    ensure!((100..1000).contains(&came), "{came} messages were under way");
+    Ok(())
 }

@@ -12,6 +12,7 @@ fn main() {
         ("python_can_be_the_sender", python),
         ("an_answer_comes_back", two_directions),
         ("a_name_outlives_its_listener", no_unlink),
+        ("a_sender_is_ahead_by_the_buffer", fill),
     ];
     lesson::main(
         env!("CARGO_MANIFEST_DIR"),
@@ -88,5 +89,18 @@ fn no_unlink(lesson: &Lesson) -> Result {
         ensure!(printed.code == Some(1) && printed.stderr.contains(error), "{printed:?}");
     }
     fs::remove_file(path)?;
+    Ok(())
+}
+
+fn fill(lesson: &Lesson) -> Result {
+    let receiver = lesson.trial.receiver(["--stats"])?;
+    receiver.stop()?;
+    lesson.says("then `unix-stream-sender --count 100000`: it blocks")?;
+    let printed = lesson.run("unix-stream-sender --count 100000", &[("--count", "--timeout 0.5 --count")])?;
+    ensure!(printed.code == Some(4), "{printed:?}");
+    receiver.signal(Signal::CONT)?;
+    receiver.wait()?.expect(3)?;
+    let came = receiver.stdout().len();
+    ensure!((10_000..1_000_000).contains(&came), "{came} bytes were under way");
     Ok(())
 }

@@ -18,7 +18,7 @@ use crate::command_line::{bad_input, closed_output, full_output, ignored_sigchld
 use crate::deaths::{dies_waiting, interrupted, interrupted_table, killed, orphans};
 use crate::machines::{failing, few_queues, lies, no_fork, unsupported};
 use crate::process::PROGRAM;
-use crate::sums::{all, none, sum, unequal, wide};
+use crate::sums::{all, faster_alone, none, sum, unequal, wide};
 
 type Result<T = (), E = Failed> = std::result::Result<T, E>;
 
@@ -48,6 +48,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Trial::test("all_techniques_in_a_table", all),
         Trial::test("without_communication_the_parent_knows_nothing", none),
         Trial::test("shares_need_not_be_equal", unequal),
+        Trial::test("ten_thousand_numbers_are_faster_alone", faster_alone),
         Trial::test("sums_of_more_than_64_bits", wide),
         Trial::test("bad_input_is_told_in_one_line", bad_input),
         Trial::ignorable_test("a_fork_that_is_refused", no_fork),

@@ -72,6 +72,22 @@ pub fn none() -> Result {
     Ok(())
 }
 
+/// The lesson's three times, and its longer sum.
+pub fn faster_alone() -> Result {
+    let times = |words: &[&str], total_is: &str| -> Result<[f64; 2]> {
+        let Ended { code, stdout, stderr } = run(command(words))?;
+        ensure!(code == Some(0) && total(&stdout) == Some(total_is), "{code:?}\n{stdout}{stderr}");
+        ensure!(stdout.ends_with(" times as fast as one process\n"), "{stdout}");
+        let after = |what: &str| stdout.split_once(what)?.1.split_whitespace().next()?.parse::<f64>().ok();
+        let times = after("one process alone: ").zip(after(" workers: "));
+        times.map(|(alone, workers)| [alone, workers]).ok_or_else(|| format!("no times in:\n{stdout}").into())
+    };
+    let [alone, workers] = times(&[], TOTAL)?;
+    let is_slower = workers > alone;
+    ensure!(is_slower, "alone {alone} s, ten workers {workers} s");
+    times(&["--to", "2000000000", "--workers", "2"], "2000000001000000000").map(drop)
+}
+
 pub fn unequal() -> Result {
     let Ended { code, stdout, .. } = run(command(&["--from", "3", "--to", "12", "--workers", "4"]))?;
     let shares: Vec<[&str; 3]> = rows(&stdout).iter().map(|row| [row[2], row[3], row[4]]).collect();

@@ -7,6 +7,7 @@ mod command;
 mod faults;
 mod hostile;
 mod http;
+mod lesson;
 mod lifecycle;
 mod load;
 mod process;
@@ -68,7 +69,7 @@ fn main() -> ExitCode {
     // A trial mostly waits, so there is room for more of them than there are cores.
     let cores = thread::available_parallelism().map_or(1, usize::from);
     args.test_threads = args.test_threads.or(Some(2 * cores));
-    let tables = [http::TRIALS, hostile::TRIALS, faults::TRIALS, lifecycle::TRIALS, load::TRIALS];
+    let tables = [http::TRIALS, hostile::TRIALS, faults::TRIALS, lesson::TRIALS, lifecycle::TRIALS, load::TRIALS];
     let mut trials: Vec<_> = tables
         .into_iter()
         .flatten()
