@@ -32,7 +32,7 @@ use crate::source::Setup;
 type Service = ipc::Service;
 
 /// Samples that may be on their way: as many bytes as in the ring of the technique `shm`, and at least a few.
-const BYTES: usize = 256 << 10;
+const BYTES: usize = 4 << 20;
 const SAMPLES: std::ops::RangeInclusive<usize> = 4..=1024;
 
 /// The sending end.

@@ -16,7 +16,7 @@ use crate::results::Wait;
 use crate::source::Setup;
 
 /// Bytes in all slots together, unless two messages need more.
-const ROOM: usize = 256 << 10;
+const ROOM: usize = 4 << 20;
 /// The slots begin on a page of their own.
 const SLOTS: usize = 4096;
 
