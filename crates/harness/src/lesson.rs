@@ -3,7 +3,6 @@
 //! A block of a lesson that begins with ```` ```console ```` shows commands, each behind `$ `, with what they print below. There `…` stands
 //! for what depends on the machine or the moment: for some text within a line, or, as a line of its own, for some lines.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -59,7 +58,8 @@ pub fn main(folder: &str, sender: &str, receiver: &str, trials: &[(&str, Run)]) 
         let (pair, text) = (pair.clone(), text.clone());
         libtest_mimic::Trial::ignorable_test(name, move || {
             let trial = Trial::of(&pair, DEADLINE)?;
-            let result = run(&Lesson { trial: &trial, text }).and_then(|()| trial.finish());
+            let lesson = Lesson { trial: &trial, text };
+            let result = lesson.wrap_programs().and_then(|()| run(&lesson)).and_then(|()| trial.finish());
             match result {
                 Ok(()) => Ok(Completion::Completed),
                 Err(error) if error.is::<Lacking>() => Ok(Completion::ignored_with(error.to_string())),
@@ -111,7 +111,7 @@ impl Lesson<'_> {
         if let (EndpointKind::Name, Some(name)) = (self.trial.pair.can.endpoint, self.trial.endpoint()) {
             script = script.replace(&format!("/ipc-lab-$(id -u)-{}", self.trial.pair.name), name);
         }
-        let path = format!("{}:{}", self.programs()?.display(), env::var("PATH")?);
+        let path = format!("{}:{}", self.trial.path("bin").display(), env::var("PATH")?);
         let output = Command::new("timeout")
             .args([COMMAND, "bash", "-c", &script])
             .envs([("PATH", path), ("XDG_RUNTIME_DIR", self.trial.runtime_dir().display().to_string())])
@@ -121,7 +121,7 @@ impl Lesson<'_> {
         let printed =
             Printed { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) };
         if printed.code == Some(127) {
-            return Err(Lacking(printed.stderr.trim().to_owned()).into());
+            return Err(Lacking(printed.stderr.lines().last().unwrap_or_default().to_owned()).into());
         }
         if script.contains("strace ") && printed.stderr.contains("strace: ") && !printed.stderr.contains(" attached") {
             return Err(Lacking(format!("strace does not work here: {}", printed.stderr.trim())).into());
@@ -156,23 +156,22 @@ impl Lesson<'_> {
         Ok(())
     }
 
-    /// A folder with the two programs, told where to meet.
-    fn programs(&self) -> Result<std::path::PathBuf> {
+    /// The two programs in a folder of the trial's, told where to meet. A shell writes them: what a thread has open to
+    /// write while another one forks cannot be executed (ETXTBSY).
+    fn wrap_programs(&self) -> Result {
         let folder = self.trial.path("bin");
-        fs::create_dir_all(&folder)?;
+        fs::create_dir(&folder)?;
+        let place = self.trial.endpoint().map_or(String::new(), |endpoint| {
+            format!("case \" $* \" in *' --endpoint '*) ;; *) set -- --endpoint '{endpoint}' \"$@\" ;; esac\n")
+        });
         for program in [&self.trial.pair.sender, &self.trial.pair.receiver] {
-            let place = match self.trial.endpoint() {
-                Some(endpoint) => {
-                    format!("case \" $* \" in *' --endpoint '*) ;; *) set -- --endpoint '{endpoint}' \"$@\" ;; esac\n")
-                }
-                None => String::new(),
-            };
             let script = format!("#!/bin/sh\n{place}exec '{}' \"$@\"\n", program.display());
             let wrapper = folder.join(program.file_name().ok_or("a program without a name")?);
-            fs::write(&wrapper, script)?;
-            fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o700))?;
+            let write = "printf %s \"$1\" > \"$0\" && chmod 700 \"$0\"";
+            let status = Command::new("sh").args(["-c", write]).arg(wrapper).arg(script).status()?;
+            ensure!(status.success(), "the programs cannot be wrapped: {status}");
         }
-        Ok(folder)
+        Ok(())
     }
 }
 
