@@ -1,12 +1,18 @@
 //! What README.md says, tried.
 
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant};
 
-use harness::{Lesson, Result, Role, Signal, ensure, lesson};
+use harness::{Lesson, Result, Role, Signal, Stdout, ensure, lesson};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 fn main() {
     let trials: &[(&str, lesson::Run)] = &[
         ("proc_shows_a_pipe", look),
+        ("it_holds_256_kib_and_then_the_sender_waits", fill),
         ("any_program_can_be_the_child", child),
         ("a_shell_can_make_the_pipe", shell),
         ("an_inherited_copy_delays_the_end", copy),
@@ -31,6 +37,29 @@ fn look(lesson: &Lesson) -> Result {
     })?;
     sender.signal(Signal::TERM)?;
     sender.wait()?.expect(143)
+}
+
+fn fill(lesson: &Lesson) -> Result {
+    lesson.says("`kill -STOP` the child of `pipe-sender --count 100000`: the sender blocks after 256 KiB")?;
+    let run = lesson.trial.both().sender(["--count", "100000000"]).stdout(Stdout::Count).start()?;
+    run.output().wait_for_stdout(1)?;
+    run.end(Role::Receiver)?.signal(Signal::STOP)?;
+    let receiver = run.end(Role::Receiver)?.pid();
+    lesson.until("it has stopped", || Ok(fs::read_to_string(format!("/proc/{receiver}/stat"))?.contains(") T ")))?;
+    lesson.until("a pipe of 256 KiB is full", || {
+        let descriptors = fs::read_dir(format!("/proc/{}/fd", run.sender.pid()))?;
+        // Opened again, each pipe of the sender's is also one of this process's.
+        let open = |path| File::options().write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path);
+        let mut pipes = descriptors.flatten().filter_map(|entry| open(entry.path()).ok());
+        Ok(pipes.any(|pipe| {
+            let room = poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO);
+            fcntl(&pipe, FcntlArg::F_GETPIPE_SZ) == Ok(256 << 10) && room == Ok(0)
+        }))
+    })?;
+    run.sender.signal(Signal::KILL)?;
+    run.end(Role::Receiver)?.signal(Signal::KILL)?;
+    run.wait()?;
+    Ok(())
 }
 
 fn child(lesson: &Lesson) -> Result {
