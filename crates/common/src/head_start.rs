@@ -1,10 +1,10 @@
 //! When to read on: not at once, where a moment later there is more.
 //!
 //! A reader that takes each message as soon as it is there finds the channel empty each time, and so does the writer:
-//! both pay for what the kernel does between empty and not empty, and they meet at its lock. After a microsecond
-//! there are several messages, for one read(2). But where the writer waits for an answer, or for the core that this
-//! process has, nothing comes meanwhile; so a pause that brought nothing is made shorter, and the full one is tried
-//! only now and then.
+//! both pay for what the kernel does between empty and not empty, and they meet at its lock or, in shared memory, at
+//! the same cache line. Some microseconds later there are several messages, for one read(2). But where the writer waits
+//! for an answer, or for the core that this process has, nothing comes meanwhile; so a pause that brought nothing is
+//! made shorter, and the full one is tried only now and then.
 
 use std::hint::spin_loop;
 
@@ -19,10 +19,10 @@ pub(crate) struct HeadStart {
     reads: u32,
 }
 
-/// A microsecond or two.
-const FULL: u32 = 60;
-/// So many bytes are worth a read(2).
-const PLENTY: usize = 4096;
+/// Some microseconds, of spin_loop().
+const FULL: u32 = 200;
+/// So many bytes are worth a read(2), and then the reader is behind anyway.
+const PLENTY: usize = 16 << 10;
 /// One read of so many has the full pause before it.
 const PROBE: u32 = 1024;
 

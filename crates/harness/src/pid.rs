@@ -41,11 +41,15 @@ pub fn wait_for_the_end_of(pid: u32) {
     wait_for("its end", || matches!(state(pid), None | Some('Z')).then_some(()));
 }
 
-/// The pid of the child that a process starts.
+/// The pid of the child that a process starts, once it runs the program that it is to run: stopped before, it would
+/// stop its parent too, which waits for that in vfork(2).
 pub fn child_of(pid: u32) -> u32 {
+    let program = |pid: &str| fs::read_link(format!("/proc/{pid}/exe")).ok();
     wait_for("a child", || {
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        children.split_whitespace().next()?.parse().ok()
+        let child = children.split_whitespace().next()?;
+        let itself = program(child)? != program(&pid.to_string())?;
+        itself.then(|| child.parse().ok())?
     })
 }
 
