@@ -120,9 +120,15 @@ impl<R: Read, F: FnMut() -> io::Result<R>> FrameReader<R, F> {
             end: 0,
             finished: false,
             answer: |_| (),
-            head_start: HeadStart::default(),
+            head_start: HeadStart::KERNEL,
             link,
         }
+    }
+
+    /// The stream is memory that both processes have mapped.
+    #[must_use]
+    pub fn in_memory(self) -> Self {
+        FrameReader { head_start: HeadStart::MEMORY, ..self }
     }
 
     /// Runs `answer` when the end has come, for a stream whose writer waits to be told so.

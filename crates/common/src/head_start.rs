@@ -9,8 +9,12 @@
 use std::hint::spin_loop;
 
 /// The moment that a writer is given before each read(2).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct HeadStart {
+    /// What is waited for at the most, in turns of spin_loop().
+    full: u32,
+    /// So many bytes are worth a read(2), and then the reader is behind anyway.
+    plenty: usize,
     pauses: u32,
     /// Bytes that the last read(2) brought.
     bytes: usize,
@@ -19,14 +23,19 @@ pub(crate) struct HeadStart {
     reads: u32,
 }
 
-/// Some microseconds, of spin_loop().
-const FULL: u32 = 200;
-/// So many bytes are worth a read(2), and then the reader is behind anyway.
-const PLENTY: usize = 16 << 10;
 /// One read of so many has the full pause before it.
 const PROBE: u32 = 1024;
 
 impl HeadStart {
+    /// Through the kernel: a microsecond or two. It moves a page in less.
+    pub(crate) const KERNEL: HeadStart = HeadStart::new(100, 4096);
+    /// Through memory that both have mapped, where a writer gets further in a microsecond.
+    pub(crate) const MEMORY: HeadStart = HeadStart::new(200, 16 << 10);
+
+    const fn new(full: u32, plenty: usize) -> HeadStart {
+        HeadStart { full, plenty, pauses: 0, bytes: 0, messages: 0, reads: 0 }
+    }
+
     /// Before a read(2).
     pub(crate) fn give(&mut self) {
         for _ in 0..self.due() {
@@ -45,19 +54,22 @@ impl HeadStart {
     }
 
     fn due(&mut self) -> u32 {
-        if self.bytes >= PLENTY {
+        if self.bytes >= self.plenty {
             return 0;
         }
         self.reads = self.reads.wrapping_add(1);
         let worth_it = self.messages > 1 || self.reads.is_multiple_of(PROBE);
-        self.pauses = if worth_it { FULL } else { self.pauses / 2 };
+        self.pauses = if worth_it { self.full } else { self.pauses / 2 };
         self.pauses
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{FULL, HeadStart, PLENTY, PROBE};
+    use super::{HeadStart, PROBE};
+
+    const FULL: u32 = HeadStart::KERNEL.full;
+    const PLENTY: usize = HeadStart::KERNEL.plenty;
 
     /// What `reads` reads wait for, each of which brings so much.
     fn pauses(start: &mut HeadStart, reads: u32, bytes: usize, messages: u32) -> u32 {
@@ -72,7 +84,7 @@ mod tests {
 
     #[test]
     fn who_waits_for_an_answer_is_not_kept_waiting() {
-        let mut start = HeadStart::default();
+        let mut start = HeadStart::KERNEL;
         pauses(&mut start, 3, 340, 5);
         assert!(start.due() == FULL, "several at once are worth it");
         assert!(
@@ -83,14 +95,14 @@ mod tests {
 
     #[test]
     fn who_sends_on_is_found_out() {
-        let mut start = HeadStart::default();
+        let mut start = HeadStart::KERNEL;
         pauses(&mut start, PROBE, 68, 1);
         assert!(pauses(&mut start, 100, 340, 5) >= 99 * FULL);
     }
 
     #[test]
     fn who_is_ahead_is_not_waited_for() {
-        let mut start = HeadStart::default();
+        let mut start = HeadStart::KERNEL;
         pauses(&mut start, 1, PLENTY, 60);
         assert_eq!(pauses(&mut start, 100, PLENTY, 60), 0);
     }

@@ -1,12 +1,12 @@
 //! A FIFO, or named pipe: a pipe that two unrelated processes find by a path.
 //!
-//! `mkfifo(3)` makes a name in the file system; the bytes never touch the disk. They wait in a buffer of
-//! 64 KiB in the kernel that exists from the first open to the last close. The bytes come out in the order
-//! in which they went in, and nothing marks where one write ended and the next began.
+//! `mkfifo(3)` makes a name in the file system; the bytes never touch the disk. They wait in a buffer in the
+//! kernel that exists from the first open to the last close, of 64 KiB where nobody asks for more. The bytes come
+//! out in the order in which they went in, and nothing marks where one write ended and the next began.
 //!
 //! ```text
 //! writer  open(O_WRONLY) ─┐                     ┌─ open(O_RDONLY)  reader
-//!         write ──────────┴─▶ 64 KiB in kernel ─┴──▶ read
+//!         write ──────────┴▶ 256 KiB in kernel ─┴──▶ read
 //! ```
 //!
 //! Manual pages: fifo(7), pipe(7), mkfifo(3), open(2).
@@ -17,9 +17,12 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::sys::stat::Mode;
 use nix::unistd::{geteuid, mkfifo};
+
+/// Bytes that a FIFO holds which [`open_writer`] has opened.
+pub const CAPACITY: i32 = 256 << 10;
 
 /// Makes the FIFO, which only this user may open.
 ///
@@ -55,7 +58,12 @@ pub fn open_reader(path: &Path) -> io::Result<File> {
 pub fn open_writer(path: &Path) -> io::Result<File> {
     // No O_CREAT, which a shell's `>` has: on a missing FIFO it would make an ordinary file, and every
     // write would succeed with nobody there to read.
-    check(open(path, OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?.into())
+    let file = check(open(path, OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?.into())?;
+    // Whoever has to wait for a full or an empty FIFO sleeps and is woken, which takes longer than the bytes do. More room
+    // means fewer of these waits. An ordinary user may have so much in 256 pipes (pipe-user-pages-soft in pipe(7)) and
+    // then gets EPERM; the 64 KiB of every FIFO do as well.
+    let _ = fcntl(&file, FcntlArg::F_SETPIPE_SZ(CAPACITY));
+    Ok(file)
 }
 
 fn check(file: File) -> io::Result<File> {

@@ -15,7 +15,7 @@ pub const TECHNIQUE: Technique = Technique {
     name: "fifo",
     summary: "a named pipe: a byte stream between two processes that know one path",
     chapter: Chapter::Pipe,
-    kernel_object: "a pipe buffer of 64 KiB, found by a path",
+    kernel_object: "a pipe buffer of 256 KiB, found by a path",
     carries: Carries::Bytes,
     reach: Reach::Host,
     delivery: Delivery::Reliable,

@@ -10,7 +10,7 @@ fn main() {
         ("strace_shows_the_calls_of_the_table", calls),
         ("a_shells_redirection_makes_an_ordinary_file", redirection),
         ("a_shell_can_be_the_sender", shell),
-        ("a_sender_is_ahead_by_64_kib", fill),
+        ("a_sender_is_ahead_by_256_kib", fill),
     ];
     lesson::main(
         env!("CARGO_MANIFEST_DIR"),
@@ -74,7 +74,7 @@ fn fill(lesson: &Lesson) -> Result {
     let receiver = lesson.trial.receiver(NO_ARGS)?;
     receiver.stop()?;
     // How much it is, tests/fifo.rs shows.
-    lesson.says("then `fifo-sender --count 100000`: it blocks after 64 KiB")?;
+    lesson.says("then `fifo-sender --count 100000`: it blocks after 256 KiB")?;
     let printed = lesson.run("fifo-sender --count 100000", &[("--count", "--timeout 0.5 --count")])?;
     ensure!(printed.code == Some(4), "{printed:?}");
     receiver.signal(Signal::CONT)?;

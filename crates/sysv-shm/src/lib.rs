@@ -49,5 +49,5 @@ pub fn receiver(args: &Args) -> Result<impl Receiver> {
     if args.spins() {
         reader.spin();
     }
-    Ok(FrameReader::over(link, reader))
+    Ok(FrameReader::over(link, reader).in_memory())
 }

@@ -53,7 +53,7 @@ fn run() -> Result<bool> {
     let pairs = pairs()?;
     let share = pairs.len() as u32;
     println!(
-        "{:<12} {:>6} {:>7} {:>7} {:>7} {:>10} {:>9}",
+        "{:<14} {:>6} {:>7} {:>7} {:>7} {:>10} {:>9}",
         "technique", "kills", "exit 0", "exit 3", "exit 4", "worst wait", "failures"
     );
     let mut failures = Vec::new();
@@ -62,7 +62,7 @@ fn run() -> Result<bool> {
         let kills = count / share + u32::from((at as u32) < count % share);
         let row = campaign(pair, kills, &mut random)?;
         println!(
-            "{:<12} {:>6} {:>7} {:>7} {:>7} {:>8.3} s {:>9}",
+            "{:<14} {:>6} {:>7} {:>7} {:>7} {:>8.3} s {:>9}",
             pair.name,
             row.kills,
             row.codes[0],
