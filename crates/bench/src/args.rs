@@ -64,9 +64,9 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
 
-    /// Measure nothing: show the results in FILE, which --json wrote
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["techniques", "json"])]
-    pub from: Option<PathBuf>,
+    /// Measure nothing: show the results in FILE, which --json wrote; of several runs on one machine, as of one
+    #[arg(long, value_name = "FILE,…", value_delimiter = ',', conflicts_with_all = ["techniques", "json"])]
+    pub from: Vec<PathBuf>,
 
     /// Compare with the results in FILE, which --json wrote
     #[arg(long, value_name = "FILE")]

@@ -12,7 +12,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -26,6 +26,7 @@ mod compare;
 mod control;
 mod files;
 mod hardware;
+mod join;
 mod machine;
 mod message;
 mod peers;
@@ -56,8 +57,8 @@ fn main() -> ExitCode {
         print(&catalog::TECHNIQUES.iter().map(|technique| format!("{}\n", technique.name)).collect::<String>());
         return ExitCode::SUCCESS;
     }
-    let measured = || match &args.from {
-        Some(path) => read(path),
+    let measured = || match args.from.split_first() {
+        Some((first, others)) => read_all(first, others),
         None => bench(&args),
     };
     let (text, code) = match old(&args).and_then(|old| Ok((old, measured()?))) {
@@ -77,6 +78,15 @@ fn old(args: &Args) -> Result<Option<Results>, Stop> {
 
 fn read(path: &Path) -> Result<Results, Stop> {
     files::read_json(path).map_err(|error| Stop::System(format!("read {}: {error}", path.display())))
+}
+
+fn read_all(first: &Path, others: &[PathBuf]) -> Result<Results, Stop> {
+    let mut results = read(first)?;
+    for path in others {
+        let why = |why| Stop::System(format!("read {}: {why}", path.display()));
+        join::join(&mut results, read(path)?).map_err(why)?;
+    }
+    Ok(results)
 }
 
 fn bench(args: &Args) -> Result<Results, Stop> {

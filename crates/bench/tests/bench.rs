@@ -93,10 +93,12 @@ fn every_byte_of_odd_sizes_arrives() {
 
 #[test]
 fn what_can_spin_does() {
-    let (output, results) = measure(&["--time", "0.1", "--wait", "spin", "shm", "fifo"]);
+    let (output, results) = measure(&["--time", "0.1", "--wait", "spin", "shm", "fifo", "signal"]);
     assert_eq!(output.status.code(), Some(0), "{}", stdout(&output));
-    let spun = |row: &&Value| row["source"]["name"] == "shm" && row["wait"] == "spin" && row["status"] == "measured";
-    assert!(results["rows"].as_array().unwrap().iter().any(|row| spun(&row)), "{}", stdout(&output));
+    for (name, can) in [("shm", true), ("fifo", true), ("signal", false)] {
+        let spun = |row: &Value| row["source"]["name"] == name && row["wait"] == "spin" && row["status"] == "measured";
+        assert_eq!(results["rows"].as_array().unwrap().iter().any(spun), can, "{name}\n{}", stdout(&output));
+    }
 }
 
 #[cfg(feature = "peers")]
@@ -156,6 +158,38 @@ fn a_run_is_compared_with_an_older_one() {
     assert!(output.stdout.is_empty(), "before anything is measured");
     fs::write(&json, "{}").unwrap();
     assert_eq!(bench(&words).args(["--compare", old]).output().unwrap().status.code(), Some(1));
+}
+
+#[test]
+fn several_runs_are_shown_as_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let mut rounds = 0;
+    for (file, technique) in [("a", "pipe"), ("b", "pipe"), ("c", "fifo")] {
+        let words = ["--time", "0.2", technique, "--sizes", "64", "--only", "throughput", "--json", &path(file)];
+        let output = bench(&words).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        let run: Value = serde_json::from_slice(&fs::read(path(file)).unwrap()).unwrap();
+        let of = |row: &Value| row["rounds"].as_array().unwrap().len();
+        let fewest = run["rows"].as_array().unwrap().iter().map(of).min().unwrap();
+        rounds += if technique == "pipe" { fewest } else { 0 };
+    }
+    let all = [path("a"), path("b"), path("c")].join(",");
+    let output = bench(&["--from", &all, "--csv", &path("csv")]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let csv = fs::read_to_string(path("csv")).unwrap();
+    let lines: Vec<Vec<&str>> = csv.lines().skip(1).map(|line| line.split(',').collect()).collect();
+    assert_eq!(lines.len(), 4, "{csv}");
+    for line in lines.iter().filter(|line| line[1] == "pipe") {
+        assert_eq!(line[6], rounds.to_string(), "{csv}");
+    }
+
+    let mut other: Value = serde_json::from_slice(&fs::read(path("b")).unwrap()).unwrap();
+    other["machine"]["cpu"] = "another".into();
+    fs::write(path("b"), other.to_string()).unwrap();
+    let output = bench(&["--from", &all]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("it is of another machine, another with"), "{}", stderr(&output));
 }
 
 fn cores() -> usize {

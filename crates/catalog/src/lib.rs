@@ -42,8 +42,9 @@ impl Ends {
                 Some(dir.join(format!("{}-{number}", technique.name)).display().to_string())
             }
             Endpoint::Name => Some(format!("/ipc-lab-{}-{id}-{number}-{}", geteuid(), technique.name)),
-            // Ours among those of all processes, as good as certainly: pids are below 2^22.
-            Endpoint::Key => Some(format!("{:#x}", (id << 10 | number & 0x3ff).max(1))),
+            // Among this project's keys, so that scripts/leftovers.sh knows them, with room for some for each process.
+            // Where two processes choose the same, the later is told so.
+            Endpoint::Key => Some(format!("{:#x}", 0x1bc0_0000 | id.wrapping_mul(61).wrapping_add(number) & 0xffff)),
             Endpoint::Address => Some(address(id, number)),
             Endpoint::Inherited => None,
         };

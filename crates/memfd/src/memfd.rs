@@ -22,6 +22,7 @@ use std::os::unix::fs::MetadataExt;
 use std::ptr::NonNull;
 use std::slice;
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
@@ -33,14 +34,27 @@ pub const SEALS: SealFlag =
 /// Makes a memfd that contains `bytes` and will never contain anything else.
 ///
 /// # Errors
-/// `EMFILE`; `ENOSPC` or `ENOMEM` where there is no memory; `EFBIG` above `ulimit -f`.
+/// `EMFILE`; `ENOSPC` or `ENOMEM` where there is no memory; `EFBIG` above `ulimit -f`; as for [`seal`].
 pub fn sealed(bytes: &[u8]) -> io::Result<OwnedFd> {
     let fd = memfd_create("message", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
     let mut file = File::from(fd);
     // To map it and copy would be slower: a page fault for each page, which is zeroed before it is filled.
     file.write_all(bytes)?;
-    fcntl(&file, FcntlArg::F_ADD_SEALS(SEALS))?;
+    seal(&file)?;
     Ok(file.into())
+}
+
+/// Puts the seals on a memfd that nobody has mapped to write.
+///
+/// # Errors
+/// `EAGAIN` while the kernel itself has a hand on one of its pages: try again.
+pub fn seal(memfd: &File) -> io::Result<()> {
+    match fcntl(memfd, FcntlArg::F_ADD_SEALS(SEALS)) {
+        // What moves pages about, or reads them for a pipe, holds them for a moment, and could be about to write. The
+        // kernel waits for that a while, and then says that it is busy.
+        Err(Errno::EBUSY) => Err(Errno::EAGAIN.into()),
+        other => Ok(other.map(drop)?),
+    }
 }
 
 /// A sealed memfd, mapped; its bytes.

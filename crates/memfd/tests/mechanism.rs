@@ -9,10 +9,10 @@ use std::thread;
 use std::time::Duration;
 
 use memfd::channel::{MAX_INLINE, MAX_MESSAGE, Reader, WINDOW, Writer};
-use memfd::memfd::{Mapping, SEALS, sealed};
+use memfd::memfd::{Mapping, SEALS, seal, sealed};
 use memfd::scm_rights;
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, SealFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, SealFlag, SpliceFFlags, fcntl, splice};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
 
@@ -53,6 +53,18 @@ fn messages_come_out_whole_and_in_order() {
         assert!(!reader.take().unwrap());
         writer.join().unwrap();
     }
+}
+
+/// Pages that are in a pipe are held there, as the kernel holds some for a moment whenever it moves them about.
+#[test]
+fn who_holds_a_page_delays_the_seal() {
+    let mut file = File::from(memfd_create("held", MFdFlags::MFD_ALLOW_SEALING).unwrap());
+    file.write_all(&bytes(4096, 1)).unwrap();
+    let (mut reader, writer) = pipe().unwrap();
+    splice(&file, Some(&mut 0), &writer, None, 4096, SpliceFFlags::empty()).unwrap();
+    assert_eq!(seal(&file).unwrap_err().kind(), ErrorKind::WouldBlock);
+    reader.read_exact(&mut [0; 4096]).unwrap();
+    seal(&file).unwrap();
 }
 
 #[test]
