@@ -4,7 +4,8 @@
 #[derive(Debug)]
 pub struct Piece([u8; ROOM]);
 
-const ROOM: usize = 512;
+/// A page and what goes in front of it. To copy more than that takes longer than a second buffer.
+const ROOM: usize = 4096 + 16;
 
 impl Piece {
     /// Joins the two, if they are short.

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use crate::Signal;
+use crate::launch::prepare;
 use crate::pid::{child_of, signal, wait_for_the_end_of};
 use crate::program::{LONG, ended, said};
 
@@ -50,6 +51,7 @@ fn patient<'w>(words: &[&'w str]) -> Vec<&'w str> {
 pub fn long_talk(sender: &str, words: &[&str]) -> (Child, u32) {
     let mut command = Command::new(sender);
     command.args(["--count", "1000000000", "--size", "1000"]).args(patient(words));
+    prepare(&mut command, None);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let receiver = child_of(child.id());
     let mut ready = vec![0; format!("{}: ready -\n", receiver_of(sender)).len()];

@@ -197,7 +197,7 @@ fn kept_socket(kept: &mut Option<OwnedFd>) -> io::Result<OwnedFd> {
 }
 
 /// A program respects a signal that is ignored when it starts; whether ours is must not change what we see.
-fn prepare(command: &mut Command, umask: Option<libc::mode_t>) {
+pub(crate) fn prepare(command: &mut Command, umask: Option<libc::mode_t>) {
     let reset = move || {
         for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
             // SAFETY: signal(2) is async-signal-safe, and the default action is always valid.

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use assert_cmd::assert::Assert;
 
+use crate::launch::prepare;
+
 /// Nothing that goes well takes so long.
 pub const LONG: Duration = Duration::from_secs(10);
 /// The user `nobody`.
@@ -20,6 +22,7 @@ pub const NOBODY: u32 = 65534;
 pub fn command(program: &str, endpoint: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.arg("--endpoint").arg(endpoint).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    prepare(&mut command, None);
     command
 }
 
