@@ -6,6 +6,7 @@ use harness::{Lesson, NO_ARGS, Result, ensure, lesson};
 
 fn main() {
     let trials: &[(&str, lesson::Run)] = &[
+        ("the_pool_is_measured_beside_sealed_ones", pool),
         ("what_is_sealed_cannot_be_changed", sealed),
         ("without_seals_a_reader_is_killed", unsealed),
         ("python_can_be_the_sender", python),
@@ -104,5 +105,23 @@ fn calls(lesson: &Lesson) -> Result {
         let at = trace.find(call).ok_or_else(|| format!("no {call} in its place: {}", printed.stderr))?;
         trace = &trace[at..];
     }
+    Ok(())
+}
+
+/// That it measures, not what.
+fn pool(lesson: &Lesson) -> Result {
+    const COMMAND: &str = "cargo run --release -p memfd --example memfd-pool";
+    let built = lesson.trial.pair.sender.with_file_name("examples").join("memfd-pool");
+    let printed = lesson.run(COMMAND, &[(COMMAND, &built.display().to_string())])?;
+    ensure!(printed.code == Some(0), "{printed:?}");
+    let rows: Vec<Vec<f64>> = printed
+        .stdout
+        .lines()
+        .skip(1)
+        .map(|line| line.split_whitespace().map(str::parse).collect::<std::result::Result<_, _>>())
+        .collect::<std::result::Result<_, _>>()?;
+    let sizes: Vec<f64> = rows.iter().map(|row| row[0]).collect();
+    ensure!(sizes == [65_536.0, 1_048_576.0, 16_777_216.0], "{printed:?}");
+    ensure!(rows.iter().all(|row| row.len() == 3 && row[1] > 0.0 && row[2] > 0.0), "{printed:?}");
     Ok(())
 }
