@@ -12,7 +12,7 @@ pub const MAX_FRAME: usize = 16 << 20;
 
 const END: u32 = u32::MAX;
 const HEADER: usize = size_of::<u32>();
-/// What a pipe holds, twice; larger messages make the buffer grow.
+/// Half of what a pipe holds; larger messages make the buffer grow.
 const BUFFER: usize = 128 << 10;
 
 /// Where so much of a message is missing, nothing behind it is read with it.
