@@ -189,27 +189,25 @@ fn listen(pair: &mut [Process; 2], mut deadline: Instant) -> Result<(), Failure>
             };
         }
         let left = PollTimeout::try_from(deadline - now + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
-        let readable: Vec<bool> = {
-            let fds = pair.iter().map(|process| process.pipe.as_fd()).chain(SIGNALS.get().map(AsFd::as_fd));
-            // A closed pipe is readable for ever.
-            let events = |at: usize| if at < 2 && pair[at].closed { PollFlags::empty() } else { PollFlags::POLLIN };
-            let mut fds: Vec<_> = fds.enumerate().map(|(at, fd)| PollFd::new(fd, events(at))).collect();
+        // Not the one that has closed its pipe: that is ready at once, and for ever.
+        let open: Vec<usize> = (0..2).filter(|&at| !pair[at].closed).collect();
+        let readable: Vec<usize> = {
+            let fds = open.iter().map(|&at| pair[at].pipe.as_fd()).chain(SIGNALS.get().map(AsFd::as_fd));
+            let mut fds: Vec<_> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
             match poll(&mut fds, left) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(error) => return Err(Failure::failed(error)),
             }
-            fds.iter().map(|fd| fd.any().unwrap_or(false)).collect()
+            open.iter().zip(&fds).filter(|(_, fd)| fd.any().unwrap_or(false)).map(|(&at, _)| at).collect()
         };
         if let Some(signal) = signal() {
             return Err(Failure::Signal(signal));
         }
-        for at in 0..2 {
-            if readable[at] && !pair[at].closed {
-                pair[at].hear();
-                if pair[at].closed && !pair[at].is_well() {
-                    deadline = deadline.min(Instant::now() + GRACE);
-                    why = "the other process failed".to_owned();
-                }
+        for at in readable {
+            pair[at].hear();
+            if pair[at].closed && !pair[at].is_well() {
+                deadline = deadline.min(Instant::now() + GRACE);
+                why = "the other process failed".to_owned();
             }
         }
     }

@@ -23,13 +23,19 @@ pub struct FrameWriter<W> {
     // Dropped first: a channel is closed before its endpoint is removed.
     stream: W,
     link: Link,
-    piece: Piece,
+    piece: Option<Piece>,
 }
 
 impl<W: Write> FrameWriter<W> {
     /// Frames messages into `stream`, which must not buffer.
     pub fn new(link: Link, stream: W) -> Self {
-        FrameWriter { stream, link, piece: Piece::default() }
+        FrameWriter { stream, link, piece: Some(Piece::default()) }
+    }
+
+    /// The stream is memory that both processes have mapped: to write two buffers takes no longer than to write one.
+    #[must_use]
+    pub fn in_memory(self) -> Self {
+        FrameWriter { piece: None, ..self }
     }
 
     /// Sends the end and hands back what is needed to wait for the receiver's answer to it.
@@ -44,7 +50,7 @@ impl<W: Write> FrameWriter<W> {
     /// One write(2) or writev(2), unless the kernel takes less than all of it.
     fn write(&mut self, header: u32, payload: &[u8]) -> Result<()> {
         let header = header.to_be_bytes();
-        if let Some(mut rest) = self.piece.join(&header, payload) {
+        if let Some(mut rest) = self.piece.as_mut().and_then(|piece| piece.join(&header, payload)) {
             while !rest.is_empty() {
                 let len = self.link.wait("write", || not_nothing(self.stream.write(rest)))?;
                 rest = &rest[len..];
@@ -129,6 +135,12 @@ impl<R: Read, F: FnMut() -> io::Result<R>> FrameReader<R, F> {
     #[must_use]
     pub fn in_memory(self) -> Self {
         FrameReader { head_start: HeadStart::MEMORY, ..self }
+    }
+
+    /// The stream is a file that is written meanwhile.
+    #[must_use]
+    pub fn in_file(self) -> Self {
+        FrameReader { head_start: HeadStart::FILE, ..self }
     }
 
     /// Runs `answer` when the end has come, for a stream whose writer waits to be told so.

@@ -29,6 +29,9 @@ const PROBE: u32 = 1024;
 impl HeadStart {
     /// Through the kernel: a microsecond or two. It moves a page in less.
     pub(crate) const KERNEL: HeadStart = HeadStart::new(100, 4096);
+    /// Through a file: its reader and its writer are in each other's way, and for a reader that sleeps each write makes an
+    /// event (inotify(7)).
+    pub(crate) const FILE: HeadStart = HeadStart::new(400, 16 << 10);
     /// Through memory that both have mapped, where a writer gets further in a microsecond.
     pub(crate) const MEMORY: HeadStart = HeadStart::new(200, 16 << 10);
 

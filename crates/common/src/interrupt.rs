@@ -10,7 +10,8 @@ use std::{io, process, ptr};
 
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 
-use crate::{Context, Result, cleanup, helper};
+use crate::helper::{self, Table};
+use crate::{Context, Result, cleanup};
 
 /// From now on SIGINT, SIGTERM and SIGHUP end this process and undo what it has made. Every program has this from
 /// [`program`](crate::program); what uses the techniques in another way calls it before any other thread starts, for
@@ -24,7 +25,7 @@ pub fn end_cleanly_on_signals(program: String, quiet: bool) -> Result<()> {
     // A write beyond `ulimit -f` is to fail with EFBIG like any other failed write, and not to kill.
     // SAFETY: to ignore a signal installs no handler that could do harm.
     unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) }.doing("sigaction")?;
-    let wait = move || {
+    let wait = move |_| {
         let Ok(signal) = signals.wait() else { return };
         cleanup::undo_all_for_good();
         if !quiet {
@@ -32,7 +33,7 @@ pub fn end_cleanly_on_signals(program: String, quiet: bool) -> Result<()> {
         }
         process::exit(128 + signal as i32);
     };
-    helper::spawn("signals", wait).doing("starting a thread")
+    helper::spawn("signals", Table::Own, &[], wait).doing("starting a thread")
 }
 
 /// SIGINT, SIGTERM and SIGHUP, but for those that the program was started with ignored: nohup(1) and a script's `&`

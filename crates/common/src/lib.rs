@@ -33,6 +33,7 @@ mod piece;
 mod program;
 mod rendezvous;
 mod search;
+pub mod sign;
 mod watch;
 
 pub use args::{Args, Extra};

@@ -1,12 +1,12 @@
 //! One end's tie to the other: the rendezvous, and waits that end when the peer dies or time is up.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use crate::cleanup::Cleanup;
 use crate::error::reason;
-use crate::rendezvous::{Attachment, Claim, wait_for_exit, wait_for_hang_up};
+use crate::rendezvous::{Attachment, Claim, sender_death, wait_for_exit, wait_for_hang_up};
 use crate::search::{Search, runtime_folder};
 use crate::watch::{Cause, Watch};
 use crate::{Args, Context, Error, Result, Role, endpoint, pid_file};
@@ -35,7 +35,7 @@ impl Link {
     pub fn bare(args: &Args) -> Result<Link> {
         let watch = Watch::new(args.timeout).doing("starting a thread")?;
         if let Some(death) = args.death.0.clone() {
-            watch.peer(move || death()).doing("starting a thread")?;
+            watch.peer_of_program(move || death()).doing("starting a thread")?;
         }
         Ok(Link { watch, hold: Hold::Nothing, args: args.clone(), endpoint: args.endpoint()? })
     }
@@ -70,9 +70,9 @@ impl Link {
         let (made, object) =
             Cleanup::create(|| Ok((create()?, undo))).doing(format!("create {}", link.endpoint)).map_err(explain)?;
         claim.keep(object);
-        let death = claim.sender_death(&path).doing("inotify")?;
+        let changes = claim.changes(&path).doing("inotify")?;
         claim.ready().doing(format!("lock {}", path.display()))?;
-        link.watch.peer(death).doing("starting a thread")?;
+        link.watch.peer(&[claim.as_fd(), changes.as_fd()], sender_death).doing("starting a thread")?;
         link.hold = Hold::Receiver(claim);
         args.ready(&link.endpoint);
         Ok((link, made))
@@ -104,8 +104,8 @@ impl Link {
             Ok(None) => Err(io::ErrorKind::Interrupted.into()),
             Err(error) => Ok(Err(error)),
         })??;
-        let receiver = attachment.receiver.try_clone().doing("dup")?;
-        link.watch.peer(move || wait_for_exit(&receiver)).doing("starting a thread")?;
+        let receiver = attachment.receiver.as_fd();
+        link.watch.peer(&[receiver], |own| wait_for_exit(&own[0])).doing("starting a thread")?;
         link.hold = Hold::Sender(attachment);
         Ok(link)
     }
@@ -115,8 +115,8 @@ impl Link {
     ///
     /// # Errors
     /// [`Error::System`] where a thread cannot be started.
-    pub fn watch_peer(&self, line: OwnedFd) -> Result<()> {
-        self.watch.peer(move || wait_for_hang_up(&line)).doing("starting a thread")
+    pub fn watch_peer(&self, line: impl AsFd) -> Result<()> {
+        self.watch.peer(&[line.as_fd()], |own| wait_for_hang_up(&own[0])).doing("starting a thread")
     }
 
     /// The endpoint, as a person writes it.
@@ -157,10 +157,13 @@ impl Link {
         move || find.as_ref().map_or(Ok(None), |find| find())
     }
 
-    /// What else it takes to end a wait, for a library that hides EINTR. It may run more than once, in
-    /// another thread.
-    pub fn on_stop(&self, action: impl Fn() + Send + Sync + 'static) {
-        self.watch.on_stop(action);
+    /// What else it takes to end a wait, for a library that hides EINTR. It may run more than once, in a thread of its
+    /// own, which gets a duplicate of `descriptor`.
+    ///
+    /// # Errors
+    /// [`Error::System`] where a thread cannot be started.
+    pub fn on_stop(&self, descriptor: impl AsFd, action: impl Fn(&OwnedFd) + Send + 'static) -> Result<()> {
+        self.watch.on_stop(descriptor.as_fd(), action).doing("starting a thread")
     }
 
     /// Runs one blocking call of a mechanism, again after each interruption, until it succeeds, fails, the

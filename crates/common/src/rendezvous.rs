@@ -19,8 +19,9 @@
 #![expect(unsafe_code, reason = "pidfd_open(2) has no safe wrapper")]
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::io::{self, Read};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -99,26 +100,43 @@ impl Claim {
         }
     }
 
-    /// What waits, in a thread of its own, until the sender has come and gone.
-    pub(crate) fn sender_death(&self, path: &Path) -> io::Result<impl FnOnce() -> io::Result<()> + Send + 'static> {
+    /// What tells of changes of the lock file, which is at `path`.
+    pub(crate) fn changes(&self, path: &Path) -> io::Result<Inotify> {
         let changes = inotify()?;
         watch(&changes, path)?;
-        let file = Arc::clone(&self.file.0);
-        Ok(move || {
-            loop {
-                // In this order: a sender writes while it holds the lock, so if it had written before, and nobody
-                // has the lock now, then it is gone. Asked the other way round, it may have come in between.
-                let taken = is_taken(&file)?;
-                match death_watch(&file, Byte::Sender)? {
-                    Some((_, pidfd)) => return wait_for_exit(&pidfd),
-                    None if taken => return Ok(()),
-                    None => match changes.read_events() {
-                        Ok(_) | Err(nix::Error::EINTR) => {}
-                        Err(error) => return Err(error.into()),
-                    },
-                }
-            }
-        })
+        Ok(changes)
+    }
+}
+
+impl AsFd for Claim {
+    /// The lock file.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.0.as_fd()
+    }
+}
+
+/// Waits, in a thread of its own, until the sender has come and gone; `own` are the receiver's lock file and what tells
+/// of its changes.
+pub(crate) fn sender_death(own: Vec<OwnedFd>) -> io::Result<()> {
+    let mut own = own.into_iter().map(File::from);
+    let (Some(file), Some(mut changes)) = (own.next(), own.next()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    // Never closed: in a table that is shared, this would release the receiver's locks.
+    let file = ManuallyDrop::new(file);
+    loop {
+        // In this order: a sender writes while it holds the lock, so if it had written before, and nobody has the
+        // lock now, then it is gone. Asked the other way round, it may have come in between.
+        let taken = is_taken(&file)?;
+        match death_watch(&file, Byte::Sender)? {
+            Some((_, pidfd)) => return wait_for_exit(&pidfd),
+            None if taken => return Ok(()),
+            // What has changed makes no difference.
+            None => match changes.read(&mut [0; 4096]) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            },
+        }
     }
 }
 

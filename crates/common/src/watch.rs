@@ -10,7 +10,9 @@
 
 use std::io;
 use std::marker::PhantomData;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,7 +20,7 @@ use std::time::{Duration, Instant};
 use nix::sys::pthread::{Pthread, pthread_kill, pthread_self};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
-use crate::helper;
+use crate::helper::{self, Table};
 
 /// Why a wait must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +46,7 @@ struct Shared {
     cause: AtomicU8,
     /// The thread that waits; `None` once its `Watch` is gone.
     thread: Mutex<Option<Pthread>>,
-    on_stop: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    on_stop: OnceLock<Sender<()>>,
 }
 
 impl Watch {
@@ -60,25 +62,50 @@ impl Watch {
         let watch = Watch { shared, timed: timeout.is_some(), _of_one_thread: PhantomData };
         if let Some(timeout) = timeout {
             let shared = Arc::downgrade(&watch.shared);
-            helper::spawn("timeout", move || watch_clock(&shared, timeout))?;
+            helper::spawn("timeout", Table::Own, &[], move |_| watch_clock(&shared, timeout))?;
         }
         Ok(watch)
     }
 
-    /// Starts a thread that waits for the peer's death; `death` returns when it has happened.
-    pub(crate) fn peer(&self, death: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
-        let shared = Arc::downgrade(&self.shared);
-        let wait = move || {
-            // An error here means that the peer can no longer be watched; better to stop than to hang.
-            let _ = death();
-            stop(&shared, Cause::PeerGone);
-        };
-        helper::spawn("peer", wait)
+    /// Starts a thread that waits for the peer's death; `death` returns when it has happened. It gets `descriptors` as
+    /// its own.
+    pub(crate) fn peer(
+        &self,
+        descriptors: &[BorrowedFd<'_>],
+        death: impl FnOnce(Vec<OwnedFd>) -> io::Result<()> + Send + 'static,
+    ) -> io::Result<()> {
+        helper::spawn("peer", Table::Own, descriptors, self.stopping_after(death))
     }
 
-    /// What else it takes to end a wait, for a library that hides EINTR. Only the first call counts.
-    pub(crate) fn on_stop(&self, action: impl Fn() + Send + Sync + 'static) {
-        let _ = self.shared.on_stop.set(Box::new(action));
+    /// As [`peer`](Self::peer), for a `death` that looks at what the program opens later.
+    pub(crate) fn peer_of_program(&self, death: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
+        helper::spawn("peer", Table::Shared, &[], self.stopping_after(|_| death()))
+    }
+
+    fn stopping_after(
+        &self,
+        death: impl FnOnce(Vec<OwnedFd>) -> io::Result<()> + Send + 'static,
+    ) -> impl FnOnce(Vec<OwnedFd>) + Send + 'static {
+        let shared = Arc::downgrade(&self.shared);
+        move |own| {
+            // An error here means that the peer can no longer be watched; better to stop than to hang.
+            let _ = death(own);
+            stop(&shared, Cause::PeerGone);
+        }
+    }
+
+    /// What else it takes to end a wait, for a library that hides EINTR. Only the first call counts. It runs in a thread
+    /// of its own, which has a descriptor of its own.
+    pub(crate) fn on_stop(
+        &self,
+        descriptor: BorrowedFd<'_>,
+        action: impl Fn(&OwnedFd) + Send + 'static,
+    ) -> io::Result<()> {
+        let (tell, told) = channel();
+        let act = move |own: Vec<OwnedFd>| told.iter().for_each(|()| own.iter().for_each(&action));
+        helper::spawn("stop", Table::Own, &[descriptor], act)?;
+        let _ = self.shared.on_stop.set(tell);
+        Ok(())
     }
 
     pub(crate) fn begin_wait(&self) {
@@ -142,8 +169,8 @@ fn stop(shared: &Weak<Shared>, cause: Cause) {
             let thread = shared.thread.lock().unwrap_or_else(PoisonError::into_inner);
             let Some(thread) = *thread else { return };
             if shared.waiting_since.load(Ordering::Relaxed) != 0 {
-                if let Some(action) = shared.on_stop.get() {
-                    action();
+                if let Some(tell) = shared.on_stop.get() {
+                    let _ = tell.send(());
                 }
                 let _ = pthread_kill(thread, Signal::SIGURG);
             }

@@ -122,7 +122,7 @@ struct Line(UnixStream);
 
 impl Line {
     fn new(socket: UnixStream, link: &Link) -> Result<Line> {
-        link.watch_peer(socket.try_clone().doing("dup")?.into())?;
+        link.watch_peer(&socket)?;
         Ok(Line(socket))
     }
 }

@@ -53,10 +53,11 @@ pub fn receiver(args: &Args) -> Result<impl Receiver> {
     let path = PathBuf::from(args.endpoint()?);
     let (create, remove) = (path.clone(), path.clone());
     let (link, ()) = Link::claim(args, || file::create(&create), move || file::remove(&remove))?;
-    Ok(FrameReader::new(link, move || match pause {
+    let open = move || match pause {
         Some(pause) => file::Follower::polling(&path, pause),
         None => file::Follower::woken(&path),
-    }))
+    };
+    Ok(FrameReader::new(link, open).in_file())
 }
 
 fn poll_pause(args: &Args) -> Result<Option<Duration>> {

@@ -42,7 +42,7 @@ pub fn sender(args: &Args) -> Result<impl Sender> {
     if args.spins() {
         writer.spin();
     }
-    Ok(FrameWriter::new(link, writer))
+    Ok(FrameWriter::new(link, writer).in_memory())
 }
 
 /// Makes the file.

@@ -2,8 +2,6 @@
 //! is the end, which so arrives after everything else. The kernel tells neither end that the other died;
 //! the link does.
 
-use std::sync::Arc;
-
 use common::{
     Args, Carries, Chapter, Context, Delivery, Endpoint, Error, Extra, Link, Notices, Reach, Receiver, Result, Role,
     Sender, Technique, WhenFull,
@@ -54,9 +52,11 @@ pub const TECHNIQUE: Technique = Technique {
 pub fn sender(args: &Args) -> Result<impl Sender> {
     let priorities = args.numbers("priority", MESSAGE..=HIGHEST)?.unwrap_or_else(|| vec![MESSAGE]);
     let link = Link::attach(args)?;
-    let queue = Arc::new(link.wait("mq_open", || Queue::open(link.endpoint()))?);
+    let queue = link.wait("mq_open", || Queue::open(link.endpoint()))?;
     start(args, &link, &queue)?;
-    Ok(QueueSender { queue, priorities: priorities.into_iter().cycle(), link })
+    // Over the places: to begin anew, a cycle over the vector itself would copy it.
+    let priorities = (0..priorities.len()).cycle().map(move |at| priorities[at]);
+    Ok(QueueSender { queue, priorities, link })
 }
 
 /// Makes the queue.
@@ -69,14 +69,13 @@ pub fn receiver(args: &Args) -> Result<impl Receiver> {
         let name = name.clone();
         move || posix_mq::remove(&name)
     })?;
-    let queue = Arc::new(queue);
     start(args, &link, &queue)?;
     let show = args.extra("show-priority").is_some().then(|| args.clone());
     Ok(QueueReceiver { queue, buffer: vec![0; MAX_MESSAGE], finished: false, show, link })
 }
 
 struct QueueSender<P> {
-    queue: Arc<Queue>,
+    queue: Queue,
     priorities: P,
     link: Link,
 }
@@ -96,7 +95,7 @@ impl<P: Iterator<Item = u32>> Sender for QueueSender<P> {
 }
 
 struct QueueReceiver {
-    queue: Arc<Queue>,
+    queue: Queue,
     buffer: Vec<u8>,
     finished: bool,
     show: Option<Args>,
@@ -121,12 +120,10 @@ impl Receiver for QueueReceiver {
 }
 
 /// Says how waits end.
-fn start(args: &Args, link: &Link, queue: &Arc<Queue>) -> Result<()> {
+fn start(args: &Args, link: &Link, queue: &Queue) -> Result<()> {
     if args.spins() {
-        queue.stop_blocking().doing("mq_setattr")?;
+        posix_mq::stop_blocking(queue).doing("fcntl")?;
     }
     // posixmq hides `EINTR`, so it takes more than a signal to end its waits.
-    let queue = Arc::clone(queue);
-    link.on_stop(move || drop(queue.stop_blocking()));
-    Ok(())
+    link.on_stop(queue, |queue| drop(posix_mq::stop_blocking(queue)))
 }

@@ -9,12 +9,14 @@
 //! ```
 //!
 //! Manual pages: mq_overview(7), mq_open(3), mq_send(3), mq_receive(3), mq_unlink(3).
+#![expect(unsafe_code, reason = "posixmq lends its descriptor as a bare number only")]
 
 use std::fs;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::geteuid;
 use posixmq::{OpenOptions, PosixMq};
@@ -59,7 +61,7 @@ impl Queue {
     /// Puts one message in; blocks while the queue is full.
     ///
     /// # Errors
-    /// `EMSGSIZE` above [`MAX_MESSAGE`]; `EAGAIN` after [`stop_blocking`](Self::stop_blocking).
+    /// `EMSGSIZE` above [`MAX_MESSAGE`]; `EAGAIN` after [`stop_blocking`].
     pub fn put(&self, priority: u32, message: &[u8]) -> io::Result<()> {
         self.0.send(priority, message)
     }
@@ -68,19 +70,28 @@ impl Queue {
     /// must have room for [`MAX_MESSAGE`] bytes, however short the message is: mq_receive(3) insists.
     ///
     /// # Errors
-    /// `EMSGSIZE` for a buffer that is too small; `EAGAIN` after [`stop_blocking`](Self::stop_blocking).
+    /// `EMSGSIZE` for a buffer that is too small; `EAGAIN` after [`stop_blocking`].
     pub fn take(&self, buffer: &mut [u8]) -> io::Result<(u32, usize)> {
         self.0.recv(buffer)
     }
+}
 
-    /// Makes this end fail with `EAGAIN` where it would block. The crate posixmq goes back to sleep when a
-    /// signal interrupts it; a signal together with this ends a wait all the same.
-    ///
-    /// # Errors
-    /// None in practice; see mq_setattr(3).
-    pub fn stop_blocking(&self) -> io::Result<()> {
-        self.0.set_nonblocking(true)
+impl AsFd for Queue {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: a queue descriptor of Linux is a file descriptor, and it is open for as long as the queue is.
+        unsafe { BorrowedFd::borrow_raw(self.0.as_raw_fd()) }
     }
+}
+
+/// Makes an end fail with `EAGAIN` where it would block; a duplicate of its descriptor does, for it is the same end.
+/// The crate posixmq goes back to sleep when a signal interrupts it; a signal together with this ends a wait all the
+/// same.
+///
+/// # Errors
+/// None in practice; see fcntl(2), `F_SETFL`.
+pub fn stop_blocking(queue: impl AsFd) -> io::Result<()> {
+    fcntl(queue, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok(())
 }
 
 /// Removes the name; processes that have the queue open go on using it.
@@ -94,8 +105,9 @@ pub fn remove(name: &str) -> io::Result<()> {
 
 /// Whoever made the queue can read it, so it must be this user.
 fn check_owner(queue: &PosixMq) -> io::Result<()> {
-    // On Linux a queue descriptor is a file descriptor, and this is fstat(2) of it.
-    let meta = fs::metadata(format!("/proc/self/fd/{}", queue.as_raw_fd()))?;
+    // On Linux a queue descriptor is a file descriptor, and this is fstat(2) of it; of this thread's, which may have a
+    // table of its own.
+    let meta = fs::metadata(format!("/proc/thread-self/fd/{}", queue.as_raw_fd()))?;
     if meta.uid() == geteuid().as_raw() { Ok(()) } else { Err(nix::Error::EPERM.into()) }
 }
 

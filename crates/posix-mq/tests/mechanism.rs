@@ -58,9 +58,9 @@ fn a_full_queue_blocks_until_one_is_taken() -> io::Result<()> {
 fn an_end_that_must_not_block_says_so() -> io::Result<()> {
     let own = Own::new("nonblocking")?;
     let sender = Queue::open(&own.0)?;
-    own.1.stop_blocking()?;
+    mq::stop_blocking(&own.1)?;
     assert_eq!(own.take().unwrap_err().kind(), io::ErrorKind::WouldBlock);
-    sender.stop_blocking()?;
+    mq::stop_blocking(&sender)?;
     for _ in 0..CAPACITY {
         sender.put(1, b"x")?;
     }

@@ -105,7 +105,7 @@ fn stale_messages() -> Result {
     dead.wait()?;
     // The wrong way: the queue opens as if it were new, and the dead program's message is in it.
     let old = Queue::open(&place.1)?;
-    old.stop_blocking()?;
+    mq::stop_blocking(&old)?;
     old.put(1, b"still there")?;
     let receiver = place.receiver()?;
     place.sender(&["new"]).success();

@@ -76,7 +76,7 @@ impl<M: Memory> Reader<M> {
     /// Never sleeps, but looks again and again: `read` then returns `EINTR` now and then, so that its caller can look
     /// after other things. Good on a core of one's own, and a waste of everybody else's.
     pub fn spin(&mut self) {
-        self.0.end.spin();
+        self.0.end.spin(&header(&self.0.memory).turns);
     }
 }
 
@@ -103,7 +103,7 @@ impl<M: Memory> Writer<M> {
 
     /// As [`Reader::spin`].
     pub fn spin(&mut self) {
-        self.0.end.spin();
+        self.0.end.spin(&header(&self.0.memory).turns);
     }
 
     /// The memory.

@@ -28,11 +28,14 @@ pub struct Shared {
     pub written: Line,
     /// Bytes that the reader has read, ever. Only the reader stores it.
     pub read: Line,
-    /// 1 while the reader sleeps or is about to.
+    /// 1 while the reader sleeps or is about to; [`NEVER`] where it never will.
     pub reader_waits: Line,
-    /// 1 while the writer sleeps or is about to.
+    /// 1 while the writer sleeps or is about to; [`NEVER`] where it never will.
     pub writer_waits: Line,
 }
+
+/// Said instead of 1 or 0 by a side that never sleeps.
+pub const NEVER: u32 = 2;
 
 /// Which side of the ring.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,8 +67,9 @@ impl End {
     }
 
     /// Never sleeps: [`wait`](Self::wait) returns `EINTR` instead.
-    pub fn spin(&mut self) {
+    pub fn spin(&mut self, shared: &Shared) {
         self.patience = Patience::Endless;
+        self.own_waits(shared).store(NEVER, Ordering::Relaxed);
     }
 
     /// Cells in the ring.
@@ -106,6 +110,10 @@ impl End {
             Side::Reader => (&shared.read.0, &shared.writer_waits.0),
         };
         count.store(self.own, Ordering::Release);
+        // The fence is the dearest step of all, and who never sleeps need not be woken.
+        if waits.load(Ordering::Relaxed) == NEVER {
+            return;
+        }
         fence(Ordering::SeqCst);
         // Only looked at, as a rule: the word stays in both caches until somebody really sleeps.
         if waits.load(Ordering::Relaxed) == 1 {
@@ -130,16 +138,20 @@ impl End {
         if !self.patience.sleeps() {
             return Err(io::ErrorKind::Interrupted.into());
         }
-        let waits = match self.side {
-            Side::Writer => &shared.writer_waits.0,
-            Side::Reader => &shared.reader_waits.0,
-        };
+        let waits = self.own_waits(shared);
         waits.store(1, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         if self.owned(shared, 1)? == 0 {
             wait(waits, 1)?;
         }
         Ok(())
+    }
+
+    fn own_waits<'a>(&self, shared: &'a Shared) -> &'a AtomicU32 {
+        match self.side {
+            Side::Writer => &shared.writer_waits.0,
+            Side::Reader => &shared.reader_waits.0,
+        }
     }
 
     /// The cells that this side owns if the other's count is `other`; `None` if it cannot be.

@@ -58,7 +58,9 @@ pub fn sender(args: &Args) -> Result<impl Sender> {
     if args.spins() {
         queue.spin();
     }
-    Ok(QueueSender { queue, message: Message::empty(), types: types.into_iter().cycle(), link })
+    // Over the places: to begin anew, a cycle over the vector itself would copy it.
+    let types = (0..types.len()).cycle().map(move |at| types[at]);
+    Ok(QueueSender { queue, message: Message::empty(), types, link })
 }
 
 /// Makes the queue.

@@ -5,6 +5,7 @@ use std::io::{self, IoSlice};
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
+use common::Piece;
 use nix::poll::{PollTimeout, poll};
 
 use crate::numbers::{HEADER, Kind, header, parse};
@@ -18,6 +19,7 @@ pub struct Caller {
     group: Option<SocketAddr>,
     first: u64,
     next: u64,
+    piece: Piece,
     /// Who has said welcome, and then how many messages have arrived there. In a group there may be several.
     receivers: Vec<(SocketAddr, Option<u64>)>,
 }
@@ -26,7 +28,7 @@ impl Caller {
     /// A sender over this socket, which is connected to the receiver, or is to send to a `group`. Its first message will
     /// have the number `first`. A random one keeps others from guessing it, and so from going on in our place.
     pub fn new(socket: UdpSocket, group: Option<SocketAddr>, first: u64) -> Caller {
-        Caller { socket, group, first, next: first, receivers: Vec::new() }
+        Caller { socket, group, first, next: first, piece: Piece::default(), receivers: Vec::new() }
     }
 
     /// Says hello, and waits so long for a welcome; in a group, for those of all who are there.
@@ -64,7 +66,10 @@ impl Caller {
     /// # Errors
     /// As [`udp::put`]; then it has no number, and may be sent again.
     pub fn message(&mut self, message: &[u8]) -> io::Result<()> {
-        self.put(Kind::Message, self.next, message)?;
+        match self.piece.join(&header(Kind::Message, self.next), message) {
+            Some(datagram) if self.group.is_none() => udp::put_whole(&self.socket, datagram)?,
+            _ => self.put(Kind::Message, self.next, message)?,
+        }
         self.next = self.next.wrapping_add(1);
         Ok(())
     }

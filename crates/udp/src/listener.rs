@@ -14,6 +14,8 @@ pub struct Listener {
     /// Where answers are sent from, in a group: its members share an address and a port.
     member: Option<UdpSocket>,
     sender: Option<SocketAddr>,
+    /// All that was sent before the socket was connected has been taken.
+    alone: bool,
     tally: Tally,
     buffer: Vec<u8>,
 }
@@ -32,7 +34,7 @@ impl Listener {
     pub fn new(socket: UdpSocket) -> Listener {
         // One byte more, so that a longer one, which IPv6 could carry, is not taken for one of this length.
         let buffer = vec![0; udp::LONGEST + 1];
-        Listener { socket, member: None, sender: None, tally: Tally::new(0), buffer }
+        Listener { socket, member: None, sender: None, alone: false, tally: Tally::new(0), buffer }
     }
 
     /// A receiver over this socket, which has joined a group at the interface with this address.
@@ -57,13 +59,20 @@ impl Listener {
     /// # Errors
     /// `EINTR` after a signal, and after a datagram that is nothing for the caller: it may wait again.
     pub fn hear(&mut self) -> io::Result<Heard> {
-        let (len, from) = udp::take(&self.socket, &mut self.buffer)?;
+        let (len, from) = match self.sender {
+            Some(sender) if self.alone => (udp::take_known(&self.socket, &mut self.buffer)?, sender),
+            _ => udp::take(&self.socket, &mut self.buffer)?,
+        };
         let datagram = if len > udp::LONGEST { None } else { parse(&self.buffer[..len]) };
         match (datagram, self.sender) {
             (Some((Kind::Hello, first)), None) if self.is_possible(from)? => self.welcome(first, from),
             // What others had sent before the socket was connected is still in the queue.
             (Some((kind, number)), Some(sender)) if from == sender => match kind {
-                Kind::Message if self.tally.take(number) => return Ok(Heard::Message(len - HEADER)),
+                Kind::Message if self.tally.take(number) => {
+                    // It was sent after the welcome, which was sent after the connect.
+                    self.alone = true;
+                    return Ok(Heard::Message(len - HEADER));
+                }
                 Kind::End => {
                     if let Some(sent) = self.tally.sent(number) {
                         self.answer(Kind::Report, self.tally.arrived());

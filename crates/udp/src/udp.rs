@@ -87,6 +87,14 @@ pub fn put(socket: &UdpSocket, to: Option<SocketAddr>, parts: &[IoSlice<'_>]) ->
     Ok(())
 }
 
+/// As [`put`], from a connected socket, of one part: one thing less to tell the kernel.
+///
+/// # Errors
+/// As [`put`].
+pub fn put_whole(socket: &UdpSocket, datagram: &[u8]) -> io::Result<()> {
+    socket.send(datagram).map(drop)
+}
+
 /// Takes one datagram out of the queue and returns its length and where it came from; blocks while there is none. What
 /// does not fit into `buffer` is gone without a word.
 ///
@@ -94,4 +102,12 @@ pub fn put(socket: &UdpSocket, to: Option<SocketAddr>, parts: &[IoSlice<'_>]) ->
 /// `ECONNREFUSED` as for [`put`]; `EINTR` after a signal; `EAGAIN` after a time limit (`set_read_timeout`).
 pub fn take(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
     socket.recv_from(buffer)
+}
+
+/// As [`take`], where it is known who has sent it: one thing less to ask the kernel for.
+///
+/// # Errors
+/// As [`take`].
+pub fn take_known(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<usize> {
+    socket.recv(buffer)
 }

@@ -1,5 +1,5 @@
-//! How a Unix domain datagram socket keeps the contract: the kernel keeps the boundaries, and one byte in front of each
-//! datagram says what it is, for nothing else would tell the end. A sender says hello and waits until the receiver has
+//! How a Unix domain datagram socket keeps the contract: the kernel keeps the boundaries, and datagrams that no message
+//! looks like are the signs, for nothing else would tell the end. A sender says hello and waits until the receiver has
 //! answered. Then the receiver has connected its socket to the sender's address, and nobody else can mix in. The kernel
 //! tells a sender that its receiver died, and not the other way round; the link does.
 
@@ -7,21 +7,20 @@ use std::io::{self, IoSlice};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 
+use common::sign::{DLE, Heard};
 use common::{
-    Args, Carries, Chapter, Context, Delivery, Endpoint, Error, Extra, Link, Notices, Piece, Reach, Receiver, Result,
-    Sender, Technique, WhenFull,
+    Args, Carries, Chapter, Context, Delivery, Endpoint, Error, Extra, Link, Notices, Reach, Receiver, Result, Sender,
+    Technique, WhenFull, sign,
 };
 use nix::errno::Errno;
 use nix::sys::socket::UnixAddr;
 
 pub mod unix_dgram;
 
-/// The first byte of a datagram that is a message.
-const MESSAGE: u8 = 0;
-/// The first and only byte of the last datagram.
-const END: u8 = 1;
-/// The first and only byte of a sender's first datagram, and of the receiver's answer.
-const HELLO: u8 = 2;
+/// The last datagram: ASCII's end of text.
+const END: u8 = 0x03;
+/// A sender's first datagram, and the receiver's answer: ASCII's enquiry.
+const HELLO: u8 = 0x05;
 
 /// What a Unix domain datagram socket is and can do.
 pub const TECHNIQUE: Technique = Technique {
@@ -49,9 +48,9 @@ pub fn sender(args: &Args) -> Result<impl Sender> {
     let path = path(args)?;
     let link = Link::attach(args)?;
     let socket = link.wait("connect", || unix_dgram::connect(&path)).map_err(explain)?;
-    let mut sender = DatagramSender { socket, piece: Piece::default(), link };
-    sender.put(HELLO, &[])?;
-    let mut answer = [0];
+    let sender = DatagramSender { socket, link };
+    sender.say(HELLO)?;
+    let mut answer = [0; 2];
     sender.link.wait("wait for the answer from", || unix_dgram::take(&sender.socket, &mut answer))?;
     args.spin_on(&sender.socket).doing("fcntl")?;
     Ok(sender)
@@ -59,21 +58,12 @@ pub fn sender(args: &Args) -> Result<impl Sender> {
 
 struct DatagramSender {
     socket: UnixDatagram,
-    piece: Piece,
     link: Link,
 }
 
 impl DatagramSender {
-    fn put(&mut self, kind: u8, message: &[u8]) -> Result<()> {
-        let kind = [kind];
-        let put = match self.piece.join(&kind, message) {
-            Some(datagram) => self.link.wait("send", || unix_dgram::put(&self.socket, datagram)),
-            None => {
-                let parts = [IoSlice::new(&kind), IoSlice::new(message)];
-                self.link.wait("send", || unix_dgram::put_parts(&self.socket, &parts))
-            }
-        };
-        put.map_err(explain)
+    fn say(&self, sign: u8) -> Result<()> {
+        self.link.wait("send", || unix_dgram::put(&self.socket, &[DLE, sign])).map_err(explain)
     }
 }
 
@@ -82,11 +72,18 @@ impl Sender for DatagramSender {
         if message.len() > TECHNIQUE.max_message {
             return Err(Error::too_long(message.len(), TECHNIQUE.max_message));
         }
-        self.put(MESSAGE, message)
+        let put = match sign::front(message) {
+            [] => self.link.wait("send", || unix_dgram::put(&self.socket, message)),
+            front => {
+                let parts = [IoSlice::new(front), IoSlice::new(message)];
+                self.link.wait("send", || unix_dgram::put_parts(&self.socket, &parts))
+            }
+        };
+        put.map_err(explain)
     }
 
-    fn finish(mut self) -> Result<()> {
-        self.put(END, &[])
+    fn finish(self) -> Result<()> {
+        self.say(END)
     }
 }
 
@@ -128,16 +125,19 @@ impl Receiver for DatagramReceiver {
             return Ok(None);
         }
         let len = self.link.wait("recv", || take_own(&self.socket, &mut self.sender, &mut self.buffer))?;
-        if len > self.buffer.len() {
-            return Err(Error::too_long(len - 1, TECHNIQUE.max_message).with_hint("the rest of it was cut off"));
-        }
-        match self.buffer[..len] {
-            [MESSAGE, ..] => Ok(Some(&self.buffer[1..len])),
-            [END] => {
+        let Some(datagram) = self.buffer.get(..len) else {
+            return Err(Error::too_long(len, TECHNIQUE.max_message).with_hint("the rest of it was cut off"));
+        };
+        match sign::read(datagram) {
+            Heard::Message(message) if message.len() > TECHNIQUE.max_message => {
+                Err(Error::too_long(message.len(), TECHNIQUE.max_message))
+            }
+            Heard::Message(message) => Ok(Some(message)),
+            Heard::Sign(END) => {
                 self.finished = true;
                 Ok(None)
             }
-            _ => {
+            Heard::Sign(_) | Heard::Nonsense => {
                 let unknown = Err(io::Error::other("a datagram of no known kind"));
                 unknown.doing(format!("recv {}", self.link.endpoint()))
             }
@@ -156,8 +156,8 @@ fn take_own(socket: &UnixDatagram, sender: &mut Sought, buffer: &mut [u8]) -> io
             *sender = Sought::Known;
             return Ok(len);
         }
-        (Sought::Anybody, Some(from)) if buffer.get(..len) == Some(&[HELLO]) => {
-            let answer = || unix_dgram::put(socket, &[HELLO]);
+        (Sought::Anybody, Some(from)) if buffer.get(..len) == Some(&[DLE, HELLO]) => {
+            let answer = || unix_dgram::put(socket, &[DLE, HELLO]);
             if unix_dgram::take_only_from(socket, &from).and_then(|()| answer()).is_ok() {
                 *sender = Sought::Sender(from);
             }

@@ -15,8 +15,8 @@ use unix_dgram::unix_dgram::{connect, put, take};
 
 const SENDER: &str = env!("CARGO_BIN_EXE_unix-dgram-sender");
 const RECEIVER: &str = env!("CARGO_BIN_EXE_unix-dgram-receiver");
-const HELLO: &[u8] = b"\x02";
-const END: &[u8] = b"\x01";
+const HELLO: &[u8] = b"\x10\x05";
+const END: &[u8] = b"\x10\x03";
 
 /// A receiver that is ready.
 fn receiver(place: &Place) -> Child {
@@ -47,9 +47,9 @@ fn answer(socket: &UnixDatagram) -> Vec<u8> {
 #[test]
 fn any_program_can_be_the_sender() {
     let place = Place::new();
-    let (code, stdout, stderr) = told(&place, &[b"\0hello\n", b"\0", END]);
-    assert_eq!((code, &stdout[..]), (Some(0), &b"hello\n"[..]));
-    assert!(stderr.contains("received 2 messages, 6 bytes"), "{stderr}");
+    let (code, stdout, stderr) = told(&place, &[b"hello\n", b"\x10", b"\x10\x10\x03", END]);
+    assert_eq!((code, &stdout[..]), (Some(0), &b"hello\n\x10\x03"[..]));
+    assert!(stderr.contains("received 3 messages, 8 bytes"), "{stderr}");
     assert!(!place.path.exists());
 }
 
@@ -74,24 +74,24 @@ fn what_strangers_send_is_not_mixed_in() {
     let receiver = receiver(&place);
     stop(&receiver);
     let stranger = connect(&place.path).unwrap();
-    send(&stranger, b"\0evil\n");
+    send(&stranger, b"evil\n");
     let nameless = UnixDatagram::unbound().unwrap();
     nameless.send_to(HELLO, &place.path).unwrap();
     let gone = connect(&place.path).unwrap();
     send(&gone, HELLO);
-    send(&gone, b"\0evil\n");
+    send(&gone, b"evil\n");
     drop(gone);
     let sender = connect(&place.path).unwrap();
     send(&sender, HELLO);
     send(&stranger, HELLO);
-    send(&stranger, b"\0evil\n");
+    send(&stranger, b"evil\n");
     send(&stranger, END);
-    nameless.send_to(b"\0evil\n", &place.path).unwrap();
+    nameless.send_to(b"evil\n", &place.path).unwrap();
     go_on(&receiver);
     assert_eq!(answer(&sender), HELLO);
-    let refused = put(&stranger, b"\0evil\n").unwrap_err();
+    let refused = put(&stranger, b"evil\n").unwrap_err();
     assert_eq!(nix::Error::try_from(refused).unwrap(), nix::Error::EPERM);
-    send(&sender, b"\0good\n");
+    send(&sender, b"good\n");
     send(&sender, END);
     let (code, stdout, stderr) = ended(receiver);
     assert_eq!((code, &stdout[..]), (Some(0), &b"good\n"[..]), "{stderr}");
@@ -113,7 +113,7 @@ fn who_comes_second_is_told_so() {
 
 #[test]
 fn datagrams_of_no_known_kind_are_refused() {
-    for datagram in [&b""[..], b"\x03", b"\x01x", HELLO, b"hello"] {
+    for datagram in [&b""[..], b"\x10\x04", b"\x10\x03x", HELLO] {
         let (code, stdout, stderr) = told(&Place::new(), &[datagram]);
         assert_eq!((code, stdout.len()), (Some(1), 0), "{datagram:?}");
         assert!(stderr.contains("a datagram of no known kind"), "{stderr}");
@@ -122,12 +122,16 @@ fn datagrams_of_no_known_kind_are_refused() {
 
 #[test]
 fn a_datagram_that_is_too_long_is_not_taken_for_a_shorter_one() {
-    let longest = vec![0; 1 + (128 << 10)];
-    let (code, stdout, stderr) = told(&Place::new(), &[&longest, END]);
-    assert_eq!((code, stdout.len()), (Some(0), 128 << 10), "{stderr}");
-    let (code, stdout, stderr) = told(&Place::new(), &[&[&longest[..], b"x"].concat()]);
-    assert_eq!((code, stdout.len()), (Some(5), 0));
-    assert!(stderr.contains("message too long: 131073 bytes"), "{stderr}");
+    for front in [&b""[..], b"\x10\x10"] {
+        let longest = [front, &vec![0; (128 << 10) - front.len() / 2]].concat();
+        let (code, stdout, stderr) = told(&Place::new(), &[&longest, END]);
+        assert_eq!((code, stdout.len()), (Some(0), 128 << 10), "{stderr}");
+        for more in [&b"x"[..], b"xx"] {
+            let (code, stdout, stderr) = told(&Place::new(), &[&[&longest[..], more].concat()]);
+            assert_eq!((code, stdout.len()), (Some(5), 0));
+            assert!(stderr.contains("message too long: 13107"), "{stderr}");
+        }
+    }
 }
 
 /// No end of file tells that a program has gone which has not locked the lock file: only `--timeout` helps.
@@ -138,7 +142,7 @@ fn a_sender_without_a_lock_that_goes_is_waited_for() {
     let socket = connect(&place.path).unwrap();
     send(&socket, HELLO);
     assert_eq!(answer(&socket), HELLO);
-    send(&socket, b"\0hello\n");
+    send(&socket, b"hello\n");
     drop(socket);
     let (code, stdout, stderr) = ended(receiver);
     assert_eq!((code, &stdout[..]), (Some(4), &b"hello\n"[..]), "{stderr}");

@@ -1,23 +1,22 @@
 //! How a Unix domain seqpacket socket keeps the contract: the kernel keeps the boundaries. The end is a record of its
 //! own kind, for a connection that ends and an empty record both read as 0, and a sender that dies ends its connection,
-//! too. So one byte in front of each record says what it is. Each end asks the kernel whose process the other one is.
+//! too: two bytes that no message looks like. Each end asks the kernel whose process the other one is.
 
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+use common::sign::{DLE, Heard};
 use common::{
-    Args, Carries, Chapter, Context, Delivery, Endpoint, Error, Extra, Link, Notices, Piece, Reach, Receiver, Result,
-    Sender, Technique, WhenFull,
+    Args, Carries, Chapter, Context, Delivery, Endpoint, Error, Extra, Link, Notices, Reach, Receiver, Result, Sender,
+    Technique, WhenFull, sign,
 };
 use nix::errno::Errno;
 
 pub mod unix_seqpacket;
 
-/// The first byte of a record that is a message.
-const MESSAGE: u8 = 0;
-/// The first and only byte of the last record.
-const END: u8 = 1;
+/// The sign that is the last record: ASCII's end of text.
+const END: u8 = 0x03;
 
 /// What a Unix domain seqpacket socket is and can do.
 pub const TECHNIQUE: Technique = Technique {
@@ -51,24 +50,12 @@ pub fn sender(args: &Args) -> Result<impl Sender> {
         return refused.map_err(|error| error.with_hint("another user's process listens there"));
     }
     args.spin_on(&socket).doing("fcntl")?;
-    Ok(RecordSender { socket, piece: Piece::default(), link })
+    Ok(RecordSender { socket, link })
 }
 
 struct RecordSender {
     socket: OwnedFd,
-    piece: Piece,
     link: Link,
-}
-
-impl RecordSender {
-    fn put(&mut self, kind: u8, message: &[u8]) -> Result<()> {
-        let kind = [kind];
-        if let Some(record) = self.piece.join(&kind, message) {
-            return self.link.wait("send", || unix_seqpacket::put(&self.socket, record));
-        }
-        let parts = [IoSlice::new(&kind), IoSlice::new(message)];
-        self.link.wait("send", || unix_seqpacket::put_parts(&self.socket, &parts))
-    }
 }
 
 impl Sender for RecordSender {
@@ -76,11 +63,17 @@ impl Sender for RecordSender {
         if message.len() > TECHNIQUE.max_message {
             return Err(Error::too_long(message.len(), TECHNIQUE.max_message));
         }
-        self.put(MESSAGE, message)
+        match sign::front(message) {
+            [] => self.link.wait("send", || unix_seqpacket::put(&self.socket, message)),
+            front => {
+                let parts = [IoSlice::new(front), IoSlice::new(message)];
+                self.link.wait("send", || unix_seqpacket::put_parts(&self.socket, &parts))
+            }
+        }
     }
 
-    fn finish(mut self) -> Result<()> {
-        self.put(END, &[])
+    fn finish(self) -> Result<()> {
+        self.link.wait("send", || unix_seqpacket::put(&self.socket, &[DLE, END]))
     }
 }
 
@@ -118,18 +111,23 @@ impl Receiver for RecordReceiver {
             self.listening = false;
         }
         let len = self.link.wait("recv", || unix_seqpacket::take(&self.socket, &mut self.buffer))?;
-        if len > self.buffer.len() {
-            return Err(Error::too_long(len - 1, TECHNIQUE.max_message).with_hint("the rest of it was cut off"));
+        // No record of ours is empty, so the sender has closed the connection or died.
+        if len == 0 {
+            return Err(self.link.gone("recv", None));
         }
-        match self.buffer[..len] {
-            // No record of ours is empty, so the sender has closed the connection or died.
-            [] => Err(self.link.gone("recv", None)),
-            [MESSAGE, ..] => Ok(Some(&self.buffer[1..len])),
-            [END] => {
+        let Some(record) = self.buffer.get(..len) else {
+            return Err(Error::too_long(len, TECHNIQUE.max_message).with_hint("the rest of it was cut off"));
+        };
+        match sign::read(record) {
+            Heard::Message(message) if message.len() > TECHNIQUE.max_message => {
+                Err(Error::too_long(message.len(), TECHNIQUE.max_message))
+            }
+            Heard::Message(message) => Ok(Some(message)),
+            Heard::Sign(END) => {
                 self.finished = true;
                 Ok(None)
             }
-            _ => {
+            Heard::Sign(_) | Heard::Nonsense => {
                 let unknown = Err(io::Error::other("a record of no known kind"));
                 unknown.doing(format!("recv {}", self.link.endpoint()))
             }

@@ -12,6 +12,8 @@ use unix_seqpacket::unix_seqpacket::{connect, put, take};
 const SENDER: &str = env!("CARGO_BIN_EXE_unix-seqpacket-sender");
 const RECEIVER: &str = env!("CARGO_BIN_EXE_unix-seqpacket-receiver");
 
+const END: &[u8] = b"\x10\x03";
+
 /// A receiver that listens.
 fn receiver(place: &Place) -> Child {
     ready(command(RECEIVER, &place.path).spawn().unwrap()).0
@@ -29,9 +31,9 @@ fn told(place: &Place, records: &[&[u8]]) -> (Option<i32>, Vec<u8>, String) {
 #[test]
 fn any_program_can_be_the_sender() {
     let place = Place::new();
-    let (code, stdout, stderr) = told(&place, &[b"\0hello\n", b"\0", b"\x01"]);
-    assert_eq!((code, &stdout[..]), (Some(0), &b"hello\n"[..]));
-    assert!(stderr.contains("received 2 messages, 6 bytes"), "{stderr}");
+    let (code, stdout, stderr) = told(&place, &[b"hello\n", b"\x10", b"\x10\x10\x03", END]);
+    assert_eq!((code, &stdout[..]), (Some(0), &b"hello\n\x10\x03"[..]));
+    assert!(stderr.contains("received 3 messages, 8 bytes"), "{stderr}");
     assert!(!place.path.exists());
 }
 
@@ -51,7 +53,7 @@ fn python_can_be_the_sender() {
 /// A connection that ends is not the end, and an empty record is neither an end nor a message.
 #[test]
 fn without_the_last_record_nothing_is_finished() {
-    let one: &[u8] = b"\0one\n";
+    let one: &[u8] = b"one\n";
     for records in [&[][..], &[one], &[one, b""], &[b""]] {
         let (code, _, stderr) = told(&Place::new(), records);
         assert_eq!(code, Some(3), "{records:?}: {stderr}");
@@ -61,7 +63,7 @@ fn without_the_last_record_nothing_is_finished() {
 
 #[test]
 fn records_of_no_known_kind_are_refused() {
-    for record in [&b"\x02"[..], b"\x01x", b"hello"] {
+    for record in [&b"\x10\x04"[..], b"\x10\x03x"] {
         let (code, stdout, stderr) = told(&Place::new(), &[record]);
         assert_eq!((code, stdout.len()), (Some(1), 0), "{record:?}");
         assert!(stderr.contains("a record of no known kind"), "{stderr}");
@@ -70,12 +72,16 @@ fn records_of_no_known_kind_are_refused() {
 
 #[test]
 fn a_record_that_is_too_long_is_not_taken_for_a_shorter_one() {
-    let longest = vec![0; 1 + (128 << 10)];
-    let (code, stdout, stderr) = told(&Place::new(), &[&longest, b"\x01"]);
-    assert_eq!((code, stdout.len()), (Some(0), 128 << 10), "{stderr}");
-    let (code, stdout, stderr) = told(&Place::new(), &[&[&longest[..], b"x"].concat()]);
-    assert_eq!((code, stdout.len()), (Some(5), 0));
-    assert!(stderr.contains("message too long: 131073 bytes"), "{stderr}");
+    for front in [&b""[..], b"\x10\x10"] {
+        let longest = [front, &vec![0; (128 << 10) - front.len() / 2]].concat();
+        let (code, stdout, stderr) = told(&Place::new(), &[&longest, END]);
+        assert_eq!((code, stdout.len()), (Some(0), 128 << 10), "{stderr}");
+        for more in [&b"x"[..], b"xx"] {
+            let (code, stdout, stderr) = told(&Place::new(), &[&[&longest[..], more].concat()]);
+            assert_eq!((code, stdout.len()), (Some(5), 0));
+            assert!(stderr.contains("message too long: 13107"), "{stderr}");
+        }
+    }
 }
 
 /// The plain pair: the second record, which is empty, ends it, and the third one is never seen.
