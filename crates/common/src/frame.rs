@@ -4,7 +4,8 @@
 use std::io::{self, IoSlice, Read, Write};
 
 use crate::head_start::HeadStart;
-use crate::{Error, Link, Piece, Receiver, Result, Sender};
+use crate::piece::Piece;
+use crate::{Error, Link, Receiver, Result, Sender};
 
 /// Bytes in the longest message of a fast stream: what a receiver is willing to hold in memory. A technique's
 /// own `max_message` is what counts.

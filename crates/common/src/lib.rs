@@ -48,5 +48,4 @@ pub use input::Input;
 pub use interrupt::{end_cleanly_on_signals, ending_signals};
 pub use link::Link;
 pub use output::Output;
-pub use piece::Piece;
 pub use program::{command_line, complain, exit, print, program};

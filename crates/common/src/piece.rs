@@ -2,14 +2,14 @@
 
 /// Room for both. A system call takes one buffer faster than it takes two, even with the copy that it needs to have one.
 #[derive(Debug)]
-pub struct Piece([u8; ROOM]);
+pub(crate) struct Piece([u8; ROOM]);
 
 /// A page and what goes in front of it. To copy more than that takes longer than a second buffer.
 const ROOM: usize = 4096 + 16;
 
 impl Piece {
     /// Joins the two, if they are short.
-    pub fn join(&mut self, front: &[u8], message: &[u8]) -> Option<&[u8]> {
+    pub(crate) fn join(&mut self, front: &[u8], message: &[u8]) -> Option<&[u8]> {
         let piece = self.0.get_mut(..front.len() + message.len())?;
         piece[..front.len()].copy_from_slice(front);
         piece[front.len()..].copy_from_slice(message);

@@ -64,6 +64,8 @@ pub struct Follower {
     file: File,
     /// Bytes read so far.
     at: u64,
+    /// It has waited since the last byte.
+    waited: bool,
     pace: Pace,
 }
 
@@ -103,7 +105,7 @@ impl Follower {
 
     fn open(path: &Path, pace: Pace) -> io::Result<Follower> {
         let file = check(OpenOptions::new().read(true).custom_flags(no_surprise()).open(path)?)?;
-        Ok(Follower { file, at: 0, pace })
+        Ok(Follower { file, at: 0, waited: false, pace })
     }
 
     /// Waits until there may be more.
@@ -133,12 +135,15 @@ impl Read for Follower {
             let len = self.file.read(buffer)?;
             if len > 0 || buffer.is_empty() {
                 self.at += len as u64;
+                self.waited = false;
                 return Ok(len);
             }
-            // Nothing wakes a reader whose place is behind the end, not even new bytes before it.
-            if self.file.metadata()?.len() < self.at {
+            // Something has changed, and there is nothing to read. A reader whose place is behind the end would find
+            // nothing ever again, not even new bytes before its place.
+            if self.waited && self.file.metadata()?.len() < self.at {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "the file was truncated"));
             }
+            self.waited = true;
             self.pause()?;
         }
     }

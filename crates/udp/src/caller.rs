@@ -5,12 +5,14 @@ use std::io::{self, IoSlice};
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use common::Piece;
 use nix::poll::{PollTimeout, poll};
 
 use crate::numbers::{HEADER, Kind, header, parse};
 use crate::peer_user::{Peer, Protocol, listener_is_foreign, udp_peer};
 use crate::udp;
+
+/// To copy a message of so many bytes takes less time than to tell the kernel of two parts and an address.
+const SHORT: usize = 4096;
 
 /// A sender.
 pub struct Caller {
@@ -19,7 +21,8 @@ pub struct Caller {
     group: Option<SocketAddr>,
     first: u64,
     next: u64,
-    piece: Piece,
+    /// A header and a short message, side by side.
+    joined: Vec<u8>,
     /// Who has said welcome, and then how many messages have arrived there. In a group there may be several.
     receivers: Vec<(SocketAddr, Option<u64>)>,
 }
@@ -28,7 +31,7 @@ impl Caller {
     /// A sender over this socket, which is connected to the receiver, or is to send to a `group`. Its first message will
     /// have the number `first`. A random one keeps others from guessing it, and so from going on in our place.
     pub fn new(socket: UdpSocket, group: Option<SocketAddr>, first: u64) -> Caller {
-        Caller { socket, group, first, next: first, piece: Piece::default(), receivers: Vec::new() }
+        Caller { socket, group, first, next: first, joined: Vec::new(), receivers: Vec::new() }
     }
 
     /// Says hello, and waits so long for a welcome; in a group, for those of all who are there.
@@ -66,9 +69,13 @@ impl Caller {
     /// # Errors
     /// As [`udp::put`]; then it has no number, and may be sent again.
     pub fn message(&mut self, message: &[u8]) -> io::Result<()> {
-        match self.piece.join(&header(Kind::Message, self.next), message) {
-            Some(datagram) if self.group.is_none() => udp::put_whole(&self.socket, datagram)?,
-            _ => self.put(Kind::Message, self.next, message)?,
+        if self.group.is_none() && message.len() <= SHORT {
+            self.joined.clear();
+            self.joined.extend_from_slice(&header(Kind::Message, self.next));
+            self.joined.extend_from_slice(message);
+            udp::put_whole(&self.socket, &self.joined)?;
+        } else {
+            self.put(Kind::Message, self.next, message)?;
         }
         self.next = self.next.wrapping_add(1);
         Ok(())

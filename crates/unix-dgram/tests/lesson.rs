@@ -36,7 +36,7 @@ fn mixed_in(lesson: &Lesson) -> Result {
     let sender = lesson.trial.launch(Role::Sender).stdin_open("hello\n").spawn()?;
     receiver.wait_for_stdout(6)?;
     let command = "python3 -c 'import socket; \
-                   socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b\"\\0evil\", PATH)'";
+                   socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b\"evil\", PATH)'";
     let path = format!("{:?}", lesson.trial.endpoint().ok_or("no path")?);
     let printed = lesson.run(command, &[("PATH", &path)])?;
     ensure!(printed.code == Some(1) && printed.stderr.contains("PermissionError: [Errno 1]"), "{printed:?}");
