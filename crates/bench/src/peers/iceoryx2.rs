@@ -145,10 +145,20 @@ impl Tx {
     }
 }
 
+impl Tx {
+    /// Returns how many subscribers will receive it.
+    fn publish(&self, message: &[u8]) -> Result<usize> {
+        let sample = self.publisher.loan_slice_uninit(message.len()).map_err(failed("Publisher::loan_slice_uninit"))?;
+        sample.write_from_slice(message).send().map_err(failed("SampleMut::send"))
+    }
+}
+
 impl Sender for Tx {
     fn send(&mut self, message: &[u8]) -> Result<()> {
-        let sample = self.publisher.loan_slice_uninit(message.len()).map_err(failed("Publisher::loan_slice_uninit"))?;
-        sample.write_from_slice(message).send().map_err(failed("SampleMut::send"))?;
+        // Until the subscriber has connected, which is when it first receives, what finds the buffer full goes to nobody.
+        while self.publish(message)? == 0 {
+            thread::yield_now();
+        }
         if let Some(notifier) = &self.notifier {
             notifier.notify().map_err(failed("Notifier::notify"))?;
         }
