@@ -139,7 +139,7 @@ fn give<S: Sender>(job: Job, to_send: impl FnOnce() -> common::Result<S>) -> Wor
     }
     let elapsed = start.elapsed();
     let cost = Usage::now().since(&before, memory);
-    sender.finish().map_err(status)?;
+    unless_lost(job, sender.finish(), ())?;
     Ok(Given { count: number, nanos: nanos(elapsed), cost })
 }
 
@@ -165,7 +165,7 @@ fn take<R: Receiver>(job: Job, to_receive: impl FnOnce() -> common::Result<R>) -
     let mut ended = false;
     loop {
         // Where messages may be lost, so may be the last one; then the end is said.
-        let Some(message) = receiver.recv().map_err(status)? else {
+        let Some(message) = unless_lost(job, receiver.recv(), None)? else {
             if job.traits.may_lose {
                 ended = true;
                 break;
@@ -193,7 +193,7 @@ fn take<R: Receiver>(job: Job, to_receive: impl FnOnce() -> common::Result<R>) -
         end = Instant::now();
     }
     let cost = Usage::now().since(&before, memory);
-    if job.traits.says_end && !ended && receiver.recv().map_err(status)?.is_some() {
+    if job.traits.says_end && !ended && unless_lost(job, receiver.recv(), None)?.is_some() {
         return Err(Status::Failed("a message came after the last one".to_owned()));
     }
     if messages == 0 {
@@ -345,6 +345,14 @@ fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// Where messages may be lost, an end that says how many were is an end like any other: the rows count them.
+fn unless_lost<T>(job: Job, said: common::Result<T>, end: T) -> Word<T> {
+    match said {
+        Err(common::Error::Lost { .. }) if job.traits.may_lose => Ok(end),
+        other => other.map_err(status),
+    }
+}
+
 fn status(error: common::Error) -> Status {
     match error {
         common::Error::Unsupported(why) => Status::Unsupported(why),
@@ -354,4 +362,40 @@ fn status(error: common::Error) -> Status {
 
 fn failed(error: impl ToString) -> Status {
     Status::Failed(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Verify;
+
+    /// It loses one of its messages, and says so as UDP's sender does.
+    struct Leaky(u64);
+
+    impl Sender for Leaky {
+        fn send(&mut self, _: &[u8]) -> common::Result<()> {
+            self.0 += 1;
+            Ok(())
+        }
+
+        fn finish(self) -> common::Result<()> {
+            Err(common::Error::Lost { lost: 1, of: self.0, hint: None })
+        }
+    }
+
+    #[test]
+    fn a_loss_is_a_failure_only_where_nothing_may_be_lost() {
+        for may_lose in [true, false] {
+            let job = Job {
+                measure: Measure::Throughput,
+                form: Form::new(64, Verify::Page),
+                place: Place::Free,
+                pace: Pace::Count { warm_up: 1, count: 9 },
+                limit: Duration::MAX,
+                traits: Traits { may_lose, ..Traits::default() },
+            };
+            let given = give(job, || Ok(Leaky(0)));
+            assert_eq!(given.is_ok(), may_lose);
+        }
+    }
 }

@@ -20,7 +20,8 @@ pub struct Cleanup(u64);
 impl Cleanup {
     /// Creates something and keeps how to undo it. No signal can end the program between the two.
     ///
-    /// `create` runs under a lock, so it must neither block nor make or drop a `Cleanup` itself.
+    /// `create` runs under a lock, so it must neither block nor make or drop a `Cleanup` itself. What it returns to undo
+    /// it may run in the thread that takes the signals, which has descriptors of its own: it opens what it needs.
     ///
     /// # Errors
     /// That of `create`.

@@ -2,7 +2,8 @@
 //!
 //! A handler could do almost nothing safely (signal-safety(7)), and a flag that it sets would be missed by
 //! a wait that begins just after the flag was checked. So the three signals are blocked in every thread and
-//! one thread takes them with sigwait(3): an ordinary thread, which may do anything.
+//! one thread takes them with sigwait(3): an ordinary thread, which may do anything that needs no descriptor of the
+//! others'.
 #![expect(unsafe_code, reason = "sigaction(2) has no safe wrapper that only asks")]
 
 use std::mem::MaybeUninit;
