@@ -16,8 +16,8 @@ const HEADER: usize = size_of::<u32>();
 /// Half of what a pipe holds; larger messages make the buffer grow.
 const BUFFER: usize = 128 << 10;
 
-/// Where so much of a message is missing, nothing behind it is read with it.
-const AHEAD: usize = 16 << 10;
+/// Nothing is read with the end of such a message but the next one's length.
+const LONG: usize = 16 << 10;
 
 /// The sending end of any byte stream.
 pub struct FrameWriter<W> {
@@ -167,7 +167,7 @@ impl<R: Read, F: FnMut() -> io::Result<R>> FrameReader<R, F> {
                     // Of a long message no more than its rest and the next header: what is read beyond that would
                     // only have to be moved to the front of the buffer.
                     let rest = need - (self.end - self.start) + HEADER;
-                    let until = if rest > AHEAD { self.buffer.len().min(self.end + rest) } else { self.buffer.len() };
+                    let until = if need > LONG { self.buffer.len().min(self.end + rest) } else { self.buffer.len() };
                     self.head_start.give();
                     let len = self.link.wait("read", || stream.read(&mut self.buffer[self.end..until]))?;
                     self.head_start.read(len);
