@@ -17,6 +17,10 @@ pub fn join(results: &mut Results, mut more: Results) -> Result<(), String> {
     pair_up(results);
     pair_up(&mut more);
     results.seconds += more.seconds;
+    if let Some(last) = results.command.last_mut() {
+        last.push(';');
+    }
+    results.command.extend(more.command);
     results.load = results.load.max(more.load);
     for hardware in more.hardware {
         let is_same = |known: &&mut Hardware| known.what == hardware.what && known.size == hardware.size;
