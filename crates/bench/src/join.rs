@@ -17,9 +17,7 @@ pub fn join(results: &mut Results, mut more: Results) -> Result<(), String> {
     pair_up(results);
     pair_up(&mut more);
     results.seconds += more.seconds;
-    if let Some(last) = results.command.last_mut() {
-        last.push(';');
-    }
+    results.command.push(";".to_owned());
     results.command.extend(more.command);
     results.load = results.load.max(more.load);
     for hardware in more.hardware {

@@ -178,7 +178,7 @@ fn several_runs_are_shown_as_one() {
     let output = bench(&["--from", &all, "--csv", &path("csv"), "--report", &path("report")]).output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     let page = fs::read_to_string(path("report/index.html")).unwrap();
-    assert!(["a; ", "b; ", "c</code>"].iter().all(|end| page.contains(&path(end))), "each run's command is named");
+    assert!(["a ; ", "b ; ", "c</code>"].iter().all(|end| page.contains(&path(end))), "each run's command is named");
     let csv = fs::read_to_string(path("csv")).unwrap();
     let lines: Vec<Vec<&str>> = csv.lines().skip(1).map(|line| line.split(',').collect()).collect();
     assert_eq!(lines.len(), 4, "{csv}");

@@ -4,6 +4,8 @@
 //! begins with that byte itself, or is empty, gets one more of them in front, which is taken off again: character stuffing,
 //! as in the protocol BISYNC. The other way, one byte in front of every message, makes each a copy longer.
 
+use crate::{Error, Result};
+
 /// Data link escape, of ASCII's control characters.
 pub const DLE: u8 = 0x10;
 
@@ -26,8 +28,20 @@ pub fn front(message: &[u8]) -> &'static [u8] {
     }
 }
 
-/// What `bytes` say.
-pub fn read(bytes: &[u8]) -> Heard<'_> {
+/// What has been received into `buffer`. `len` bytes were sent, of which the buffer may hold the first ones only: it must
+/// have room for one byte more than the longest message, `max` bytes, has.
+///
+/// # Errors
+/// [`Error::TooLong`] for a longer one, whether or not it has been cut off.
+pub fn received(buffer: &[u8], len: usize, max: usize) -> Result<Heard<'_>> {
+    let missing = len.saturating_sub(buffer.len());
+    match read(&buffer[..len - missing]) {
+        Heard::Message(message) if message.len() + missing > max => Err(Error::too_long(message.len() + missing, max)),
+        heard => Ok(heard),
+    }
+}
+
+fn read(bytes: &[u8]) -> Heard<'_> {
     match bytes {
         [] => Heard::Nonsense,
         [DLE] => Heard::Message(&[]),

@@ -76,6 +76,23 @@ pub fn a_second_connection_is_refused<T>(sender: &str, receiver: &str, connect: 
     assert_eq!((ended(sender).0, ended(receiver).0), (Some(0), Some(0)));
 }
 
+/// Not one that fits into the receiver's buffer, nor one that is cut off there; with a byte in front that does not count, too.
+/// `told` says what becomes of a receiver to which this is sent.
+pub fn no_message_is_longer_than_128_kib(end: &[u8], told: impl Fn(&[&[u8]]) -> (Option<i32>, Vec<u8>, String)) {
+    const LONGEST: usize = 128 << 10;
+    for front in [&b""[..], b"\x10\x10"] {
+        let longest = [front, &vec![0; LONGEST - front.len() / 2]].concat();
+        let (code, stdout, stderr) = told(&[&longest, end]);
+        assert_eq!((code, stdout.len()), (Some(0), LONGEST), "{stderr}");
+        for more in 1..=3 {
+            let (code, stdout, stderr) = told(&[&[&longest[..], &vec![0; more]].concat()]);
+            assert_eq!((code, stdout.len()), (Some(5), 0));
+            let said = format!("message too long: {} bytes", LONGEST + more);
+            assert!(stderr.contains(&said), "{said:?} is not in {stderr:?}");
+        }
+    }
+}
+
 /// Who has put his own socket in the place of ours, behind a lock file of ours: nothing is sent to it. Only root can try it.
 pub fn another_users_receiver_is_turned_down(sender: &str, receiver: &str, why: &[&str]) {
     let place = Place::new();

@@ -14,10 +14,10 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::fs::MetadataExt;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::stat::fstat;
 use nix::unistd::geteuid;
 use posixmq::{OpenOptions, PosixMq};
 
@@ -53,9 +53,9 @@ impl Queue {
     /// # Errors
     /// `ENOENT`; `EPERM` or `EACCES` where the queue is another user's.
     pub fn open(name: &str) -> io::Result<Queue> {
-        let queue = OpenOptions::writeonly().open(name)?;
+        let queue = Queue(OpenOptions::writeonly().open(name)?);
         check_owner(&queue)?;
-        Ok(Queue(queue))
+        Ok(queue)
     }
 
     /// Puts one message in; blocks while the queue is full.
@@ -99,16 +99,13 @@ pub fn stop_blocking(queue: impl AsFd) -> io::Result<()> {
 /// # Errors
 /// `ENOENT`; `EPERM` or `EACCES` where the queue is another user's.
 pub fn remove(name: &str) -> io::Result<()> {
-    check_owner(&OpenOptions::readonly().open(name)?)?;
+    check_owner(&Queue(OpenOptions::readonly().open(name)?))?;
     posixmq::remove_queue(name)
 }
 
 /// Whoever made the queue can read it, so it must be this user.
-fn check_owner(queue: &PosixMq) -> io::Result<()> {
-    // On Linux a queue descriptor is a file descriptor, and this is fstat(2) of it; of this thread's, which may have a
-    // table of its own.
-    let meta = fs::metadata(format!("/proc/thread-self/fd/{}", queue.as_raw_fd()))?;
-    if meta.uid() == geteuid().as_raw() { Ok(()) } else { Err(nix::Error::EPERM.into()) }
+fn check_owner(queue: &Queue) -> io::Result<()> {
+    if fstat(queue)?.st_uid == geteuid().as_raw() { Ok(()) } else { Err(nix::Error::EPERM.into()) }
 }
 
 /// Finds out beforehand what mq_open(3) would answer with a bare `EINVAL` or `EMFILE`.

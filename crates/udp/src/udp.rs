@@ -5,14 +5,14 @@
 //! network may also deliver datagrams in another order, or one of them twice.
 //!
 //! ```text
-//! sender  socket, connect ─▶ sendmsg ──▶ ~ network, may lose ~ ──▶ [datagram] [datagram] ──▶ recvfrom  receiver
+//! sender  socket, connect ─▶ send ─────▶ ~ network, may lose ~ ──▶ [datagram] [datagram] ──▶ recv      receiver
 //!                                                                  a full queue: dropped        socket, bind
 //! ```
 //!
 //! `connect(2)` sends nothing and asks nobody. It notes where to send to, from whom alone to take, and that the program
 //! wants to hear of it if the other machine says that nobody has that port.
 //!
-//! Manual pages: udp(7), ip(7), socket(7), bind(2), connect(2), sendmsg(2), recvfrom(2).
+//! Manual pages: udp(7), ip(7), socket(7), bind(2), connect(2), send(2), sendmsg(2), recv(2), recvfrom(2).
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};

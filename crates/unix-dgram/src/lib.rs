@@ -125,13 +125,7 @@ impl Receiver for DatagramReceiver {
             return Ok(None);
         }
         let len = self.link.wait("recv", || take_own(&self.socket, &mut self.sender, &mut self.buffer))?;
-        let Some(datagram) = self.buffer.get(..len) else {
-            return Err(Error::too_long(len, TECHNIQUE.max_message).with_hint("the rest of it was cut off"));
-        };
-        match sign::read(datagram) {
-            Heard::Message(message) if message.len() > TECHNIQUE.max_message => {
-                Err(Error::too_long(message.len(), TECHNIQUE.max_message))
-            }
+        match sign::received(&self.buffer, len, TECHNIQUE.max_message)? {
             Heard::Message(message) => Ok(Some(message)),
             Heard::Sign(END) => {
                 self.finished = true;

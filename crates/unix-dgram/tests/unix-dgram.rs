@@ -122,16 +122,7 @@ fn datagrams_of_no_known_kind_are_refused() {
 
 #[test]
 fn a_datagram_that_is_too_long_is_not_taken_for_a_shorter_one() {
-    for front in [&b""[..], b"\x10\x10"] {
-        let longest = [front, &vec![0; (128 << 10) - front.len() / 2]].concat();
-        let (code, stdout, stderr) = told(&Place::new(), &[&longest, END]);
-        assert_eq!((code, stdout.len()), (Some(0), 128 << 10), "{stderr}");
-        for more in [&b"x"[..], b"xx"] {
-            let (code, stdout, stderr) = told(&Place::new(), &[&[&longest[..], more].concat()]);
-            assert_eq!((code, stdout.len()), (Some(5), 0));
-            assert!(stderr.contains("message too long: 13107"), "{stderr}");
-        }
-    }
+    socket_path::no_message_is_longer_than_128_kib(END, |sent| told(&Place::new(), sent));
 }
 
 /// No end of file tells that a program has gone which has not locked the lock file: only `--timeout` helps.

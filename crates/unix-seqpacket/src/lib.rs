@@ -115,13 +115,7 @@ impl Receiver for RecordReceiver {
         if len == 0 {
             return Err(self.link.gone("recv", None));
         }
-        let Some(record) = self.buffer.get(..len) else {
-            return Err(Error::too_long(len, TECHNIQUE.max_message).with_hint("the rest of it was cut off"));
-        };
-        match sign::read(record) {
-            Heard::Message(message) if message.len() > TECHNIQUE.max_message => {
-                Err(Error::too_long(message.len(), TECHNIQUE.max_message))
-            }
+        match sign::received(&self.buffer, len, TECHNIQUE.max_message)? {
             Heard::Message(message) => Ok(Some(message)),
             Heard::Sign(END) => {
                 self.finished = true;

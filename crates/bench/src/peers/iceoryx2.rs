@@ -143,9 +143,7 @@ impl Tx {
         };
         Ok(Tx { publisher, notifier, ports })
     }
-}
 
-impl Tx {
     /// Returns how many subscribers will receive it.
     fn publish(&self, message: &[u8]) -> Result<usize> {
         let sample = self.publisher.loan_slice_uninit(message.len()).map_err(failed("Publisher::loan_slice_uninit"))?;
