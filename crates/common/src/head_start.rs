@@ -40,6 +40,7 @@ impl HeadStart {
     }
 
     /// Before a read(2).
+    #[inline]
     pub(crate) fn give(&mut self) {
         for _ in 0..self.due() {
             spin_loop();
@@ -47,11 +48,13 @@ impl HeadStart {
     }
 
     /// After it.
+    #[inline]
     pub(crate) fn read(&mut self, bytes: usize) {
         (self.bytes, self.messages) = (bytes, 0);
     }
 
     /// For each message that it has brought.
+    #[inline]
     pub(crate) fn message(&mut self) {
         self.messages += 1;
     }

@@ -124,6 +124,7 @@ impl Link {
         &self.endpoint
     }
 
+    #[inline]
     pub(crate) fn max_message(&self) -> usize {
         self.args.technique.max_message
     }

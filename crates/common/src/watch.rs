@@ -108,12 +108,14 @@ impl Watch {
         Ok(())
     }
 
+    #[inline]
     pub(crate) fn begin_wait(&self) {
         // The clock is read only if somebody will look at it.
         let since = if self.timed { nanoseconds(self.shared.start.elapsed()).max(1) } else { 1 };
         self.shared.waiting_since.store(since, Ordering::Relaxed);
     }
 
+    #[inline]
     pub(crate) fn end_wait(&self) {
         self.shared.waiting_since.store(0, Ordering::Relaxed);
     }

@@ -135,13 +135,17 @@ impl<M: Memory> Write for Writer<M> {
     }
 
     /// All slices are passed on in one step, so that the reader is woken once.
+    #[inline]
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let ring = &mut self.0;
-        let wanted = slices.iter().map(|slice| slice.len()).sum::<usize>().min(STEP);
+        let all = slices.iter().map(|slice| slice.len()).sum::<usize>();
+        let wanted = all.min(STEP);
         let room = ring.owned(wanted)?.min(wanted);
         let mut len = 0;
         for slice in slices {
-            let part = slice.len().min(room - len);
+            // Where there is room for all, no length hangs on the other side's count: a processor that has guessed so
+            // copies before it knows the count.
+            let part = if room == all { slice.len() } else { slice.len().min(room - len) };
             ring.each_run(len, part, |cells, at, len| {
                 // SAFETY: as in `read`, the other way round.
                 unsafe { cells.copy_from_nonoverlapping(slice[at..].as_ptr(), len) }
@@ -195,10 +199,11 @@ impl<M: Memory> Ring<M> {
     }
 
     /// Calls `part(cells, at, len)` for the one or two runs of cells that `len` bytes, `skip` bytes on, lie in.
+    #[inline]
     fn each_run(&self, skip: usize, len: usize, mut part: impl FnMut(*mut u8, usize, usize)) {
         let capacity = self.end.capacity() as usize;
         // Below the capacity whatever the other process has done: `cell` depends on our own count only.
-        let first = (self.end.cell() as usize + skip) % capacity;
+        let first = (self.end.cell() as usize + skip) & (capacity - 1);
         let until_wrap = len.min(capacity - first);
         for (cell, at, len) in [(first, 0, until_wrap), (0, until_wrap, len - until_wrap)] {
             if len > 0 {

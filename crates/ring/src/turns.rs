@@ -73,13 +73,15 @@ impl End {
     }
 
     /// Cells in the ring.
+    #[inline]
     pub fn capacity(&self) -> u32 {
         self.capacity
     }
 
     /// The cell where this side goes on.
+    #[inline]
     pub fn cell(&self) -> u32 {
-        self.own % self.capacity
+        self.own & (self.capacity - 1)
     }
 
     /// How many cells this side owns; looks at the other's count only where it knows of fewer than `wanted`.
@@ -155,6 +157,7 @@ impl End {
     }
 
     /// The cells that this side owns if the other's count is `other`; `None` if it cannot be.
+    #[inline]
     fn count(&self, other: u32) -> Option<u32> {
         match self.side {
             Side::Writer => self.capacity.checked_sub(self.own.wrapping_sub(other)),
