@@ -22,7 +22,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, SealFlag, fcntl, posix_fallocate};
+use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, posix_fallocate};
 use nix::poll::PollFlags;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -74,8 +74,8 @@ impl Buffer {
     /// `EINVAL` where the first of them is not such memory, or could be made shorter.
     pub fn open([memory, free, full]: [OwnedFd; 3]) -> io::Result<Buffer> {
         Ok(Buffer {
-            free: Counter(free.into()),
-            full: Counter(full.into()),
+            free: Counter::new(free),
+            full: Counter::new(full),
             memory: Memory::map(memory)?,
             next: 0,
             owned: false,
@@ -93,13 +93,27 @@ impl Buffer {
 
     /// What the other end needs: the memory, the count of free and that of full slots.
     pub fn descriptors(&self) -> [BorrowedFd<'_>; 3] {
-        [self.memory.fd.as_fd(), self.free.0.as_fd(), self.full.0.as_fd()]
+        [self.memory.fd.as_fd(), self.free.file.as_fd(), self.full.file.as_fd()]
+    }
+
+    /// Never sleeps: `put` and `take` fail with `EAGAIN` instead. Good on a core of one's own, and a waste of everybody
+    /// else's. The other end has the same two counters, sees `EAGAIN` as well, and sleeps in poll(2) then.
+    ///
+    /// # Errors
+    /// None for open descriptors; see fcntl(2).
+    pub fn spin(&mut self) -> io::Result<()> {
+        for count in [&mut self.free, &mut self.full] {
+            let flags = OFlag::from_bits_retain(fcntl(&count.file, FcntlArg::F_GETFL)?);
+            fcntl(&count.file, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+            count.spins = true;
+        }
+        Ok(())
     }
 
     /// Puts a record into the next slot; sleeps while none is free.
     ///
     /// # Errors
-    /// `EINTR` after a signal: call it again with the same record. `EMSGSIZE` above [`MAX`].
+    /// `EINTR` after a signal, `EAGAIN` after [`spin`](Self::spin): call it again with the same record. `EMSGSIZE` above [`MAX`].
     pub fn put(&mut self, record: &[u8]) -> io::Result<()> {
         slots::check(record)?;
         own(&mut self.owned, &self.free)?;
@@ -128,7 +142,7 @@ impl Buffer {
     /// Takes the next record and returns its length, or `None` for the end; sleeps while no slot is full.
     ///
     /// # Errors
-    /// `EINTR` after a signal: call it again. `InvalidData` for a length that no record can have.
+    /// `EINTR` after a signal, `EAGAIN` after [`spin`](Self::spin): call it again. `InvalidData` for a length that no record can have.
     pub fn take(&mut self, record: &mut [u8; MAX]) -> io::Result<Option<usize>> {
         own(&mut self.owned, &self.full)?;
         // Copied out before the slot is given back.
@@ -191,22 +205,29 @@ impl Drop for Memory {
 }
 
 /// An eventfd that is used as a semaphore. It is read and written like a file, eight bytes at a time.
-struct Counter(File);
+struct Counter {
+    file: File,
+    spins: bool,
+}
 
 impl Counter {
     fn create(count: u32) -> io::Result<OwnedFd> {
         Ok(EventFd::from_value_and_flags(count, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_SEMAPHORE)?.into())
     }
 
-    /// Takes 1 off the count; sleeps while it is 0.
+    fn new(fd: OwnedFd) -> Counter {
+        Counter { file: fd.into(), spins: false }
+    }
+
+    /// Takes 1 off the count; while it is 0, sleeps, or says `EAGAIN` where it shall not.
     fn take_one(&self) -> io::Result<()> {
         let mut one = [0; 8];
         loop {
-            match (&self.0).read(&mut one) {
+            match (&self.file).read(&mut one) {
                 Ok(8) if u64::from_ne_bytes(one) == 1 => return Ok(()),
                 // Without EFD_SEMAPHORE it would be all that was there; and a file is no eventfd.
                 Ok(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "not an eventfd that counts by 1")),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready(self.0.as_fd(), PollFlags::POLLIN)?,
+                Err(error) if self.waits(&error) => ready(self.file.as_fd(), PollFlags::POLLIN)?,
                 Err(error) => return Err(error),
             }
         }
@@ -217,10 +238,14 @@ impl Counter {
     /// It waits where the count would exceed 2^64 - 2. That takes another end that lies; and a signal may end it.
     fn add_one(&self) -> io::Result<()> {
         loop {
-            match (&self.0).write(&1_u64.to_ne_bytes()) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready(self.0.as_fd(), PollFlags::POLLOUT)?,
+            match (&self.file).write(&1_u64.to_ne_bytes()) {
+                Err(error) if self.waits(&error) => ready(self.file.as_fd(), PollFlags::POLLOUT)?,
                 other => return other.map(drop),
             }
         }
+    }
+
+    fn waits(&self, error: &io::Error) -> bool {
+        error.kind() == io::ErrorKind::WouldBlock && !self.spins
     }
 }

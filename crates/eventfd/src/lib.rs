@@ -10,8 +10,8 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 
 use common::{
-    Args, Carries, Chapter, Child, Context, Delivery, Endpoint, Error, Link, Notices, Reach, Receiver, Result, Sender,
-    Technique, WhenFull,
+    Args, Carries, Chapter, Child, Context, Delivery, Endpoint, Error, Extra, Link, Notices, Reach, Receiver, Result,
+    Sender, Technique, WhenFull,
 };
 
 pub mod eventfd;
@@ -33,7 +33,7 @@ pub const TECHNIQUE: Technique = Technique {
     max_message: MAX,
     payload_limit: None,
     endpoint: Endpoint::Inherited,
-    options: &[],
+    options: &Extra::SPIN,
 };
 
 /// Makes memory and eventfds, starts the receiver with a socket as its standard input, and passes them on to it; with
@@ -134,6 +134,14 @@ impl Drop for Line {
     }
 }
 
+/// A buffer that sleeps or spins.
+fn opened(mut buffer: Buffer, spins: bool) -> Result<Buffer> {
+    if spins {
+        buffer.spin().doing("fcntl")?;
+    }
+    Ok(buffer)
+}
+
 struct Producer {
     buffer: Buffer,
     // Dropped before the child, which it tells.
@@ -147,7 +155,8 @@ impl Producer {
     fn new(args: &Args, half: Half, child: Option<Child>) -> Result<Producer> {
         let link = Link::bare(args)?;
         let line = Line::new(half.line, &link)?;
-        Ok(Producer { buffer: half.buffer, line, child, link, args: args.clone() })
+        let buffer = opened(half.buffer, args.spins())?;
+        Ok(Producer { buffer, line, child, link, args: args.clone() })
     }
 
     /// Adds what became of the child.
@@ -184,6 +193,7 @@ struct Consumer {
     buffer: Option<Buffer>,
     record: Box<[u8; MAX]>,
     finished: bool,
+    spins: bool,
     line: Line,
     link: Link,
 }
@@ -192,7 +202,8 @@ impl Consumer {
     fn new(args: &Args, buffer: Option<Buffer>, line: UnixStream) -> Result<Consumer> {
         let link = Link::bare(args)?;
         let line = Line::new(line, &link)?;
-        Ok(Consumer { buffer, record: Box::new([0; MAX]), finished: false, line, link })
+        let buffer = buffer.map(|buffer| opened(buffer, args.spins())).transpose()?;
+        Ok(Consumer { buffer, record: Box::new([0; MAX]), finished: false, spins: args.spins(), line, link })
     }
 }
 
@@ -205,7 +216,7 @@ impl Receiver for Consumer {
             Some(buffer) => buffer,
             None => {
                 let descriptors = self.link.wait("recvmsg", || scm_rights::receive(&self.line.0))?;
-                self.buffer.insert(Buffer::open(descriptors).doing("mmap")?)
+                self.buffer.insert(opened(Buffer::open(descriptors).doing("mmap")?, self.spins)?)
             }
         };
         let taken = self.link.wait("read", || buffer.take(&mut self.record))?;

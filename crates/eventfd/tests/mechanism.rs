@@ -258,3 +258,42 @@ fn another_number_of_descriptors_is_refused_and_closed() -> io::Result<()> {
     assert_eq!(scm_rights::receive::<3>(&no_socket).unwrap_err().raw_os_error(), Some(Errno::ENOTSOCK as i32));
     Ok(())
 }
+
+#[test]
+fn who_spins_is_told_that_it_would_have_to_sleep() -> io::Result<()> {
+    let mut consumer = Buffer::create()?;
+    let mut producer = consumer.other_end()?;
+    consumer.spin()?;
+    producer.spin()?;
+    let mut record = [0; MAX];
+    for _ in 0..2 {
+        assert_eq!(kind(consumer.take(&mut record)), Some(ErrorKind::WouldBlock), "nothing there");
+        for n in 0..SLOTS {
+            producer.put(&[n as u8])?;
+        }
+        assert_eq!(kind(producer.put(b"one too many")), Some(ErrorKind::WouldBlock), "no slot is free");
+        for n in 0..SLOTS {
+            assert_eq!((consumer.take(&mut record)?, record[0]), (Some(1), n as u8));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn an_end_sleeps_though_the_other_one_spins() -> io::Result<()> {
+    let mut consumer = Buffer::create()?;
+    let mut producer = consumer.other_end()?;
+    producer.spin()?;
+    let (tell, told) = channel();
+    let taking = thread::spawn(move || {
+        let mut record = [0; MAX];
+        let taken = consumer.take(&mut record);
+        let _ = tell.send(());
+        taken
+    });
+    let early = told.recv_timeout(Duration::from_millis(50));
+    assert_eq!(early, Err(RecvTimeoutError::Timeout), "it sleeps, and is told nothing");
+    producer.put(b"now")?;
+    assert_eq!(taking.join().expect("the consumer")?, Some(3));
+    Ok(())
+}

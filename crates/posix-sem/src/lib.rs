@@ -2,8 +2,8 @@
 //! A semaphore has no owner, so nobody would hear of the peer's death; the [`Link`] finds out.
 
 use common::{
-    Args, Carries, Chapter, Delivery, Endpoint, Error, Link, Notices, Reach, Receiver, Result, Sender, Technique,
-    WhenFull,
+    Args, Carries, Chapter, Delivery, Endpoint, Error, Extra, Link, Notices, Reach, Receiver, Result, Sender,
+    Technique, WhenFull,
 };
 
 pub mod posix_sem;
@@ -24,7 +24,7 @@ pub const TECHNIQUE: Technique = Technique {
     max_message: MAX,
     payload_limit: None,
     endpoint: Endpoint::Name,
-    options: &[],
+    options: &Extra::SPIN,
 };
 
 /// Waits for a receiver and opens its buffer.
@@ -33,7 +33,10 @@ pub const TECHNIQUE: Technique = Technique {
 /// See [`Link::attach`] and [`Link::wait`].
 pub fn sender(args: &Args) -> Result<impl Sender> {
     let link = Link::attach(args)?;
-    let buffer = link.wait("sem_open", || Buffer::open(link.endpoint()))?;
+    let mut buffer = link.wait("sem_open", || Buffer::open(link.endpoint()))?;
+    if args.spins() {
+        buffer.spin();
+    }
     Ok(Producer { buffer, link })
 }
 
@@ -43,10 +46,13 @@ pub fn sender(args: &Args) -> Result<impl Sender> {
 /// See [`Link::claim`].
 pub fn receiver(args: &Args) -> Result<impl Receiver> {
     let name = args.endpoint()?;
-    let (link, buffer) = Link::claim(args, || Buffer::create(&name), {
+    let (link, mut buffer) = Link::claim(args, || Buffer::create(&name), {
         let name = name.clone();
         move || posix_sem::remove(&name)
     })?;
+    if args.spins() {
+        buffer.spin();
+    }
     Ok(Consumer { buffer, record: Box::new([0; MAX]), finished: false, link })
 }
 

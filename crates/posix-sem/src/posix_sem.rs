@@ -90,10 +90,16 @@ impl Buffer {
         Ok(Buffer { free, full, memory: Memory::map(&memory)?, next: 0 })
     }
 
+    /// Never sleeps: `put` and `take` fail with `EAGAIN` instead. Good on a core of one's own, and a waste of everybody
+    /// else's.
+    pub fn spin(&mut self) {
+        (self.free.spins, self.full.spins) = (true, true);
+    }
+
     /// Puts a record into the next slot; sleeps while none is free.
     ///
     /// # Errors
-    /// `EINTR` after a signal, with nothing put; `EMSGSIZE` above [`MAX`].
+    /// `EINTR` after a signal, with nothing put; `EAGAIN` after [`spin`](Self::spin); `EMSGSIZE` above [`MAX`].
     pub fn put(&mut self, record: &[u8]) -> io::Result<()> {
         slots::check(record)?;
         self.free.wait()?;
@@ -120,7 +126,7 @@ impl Buffer {
     /// Takes the next record and returns its length, or `None` for the end; sleeps while no slot is full.
     ///
     /// # Errors
-    /// `EINTR` after a signal, with nothing taken; `InvalidData` for a length that no record can have.
+    /// `EINTR` after a signal, with nothing taken; `EAGAIN` after [`spin`](Self::spin); `InvalidData` for a length that no record can have.
     pub fn take(&mut self, record: &mut [u8; MAX]) -> io::Result<Option<usize>> {
         self.full.wait()?;
         // Copied out before the slot is given back.
@@ -180,40 +186,49 @@ impl Drop for Memory {
 
 /// A named semaphore: four bytes in a file of its own in /dev/shm, which sem_open maps. Counting up or down is an
 /// atomic instruction; futex(2) is called only to sleep and to wake.
-struct Semaphore(NonNull<libc::sem_t>);
+struct Semaphore {
+    address: NonNull<libc::sem_t>,
+    spins: bool,
+}
 
 impl Semaphore {
     fn create(name: &str, count: libc::c_uint) -> io::Result<Semaphore> {
         let (name, mode): (_, libc::c_uint) = (CString::new(name)?, 0o600);
         // SAFETY: `name` ends with a zero byte; O_CREAT is followed by a mode and a count, as it must be.
         let address = unsafe { libc::sem_open(name.as_ptr(), libc::O_CREAT | libc::O_EXCL, mode, count) };
-        NonNull::new(address).map(Semaphore).ok_or_else(io::Error::last_os_error)
+        Semaphore::at(address)
     }
 
     fn open(name: &str) -> io::Result<Semaphore> {
         let name = CString::new(name)?;
         // SAFETY: `name` ends with a zero byte; without O_CREAT there are no further arguments.
         let address = unsafe { libc::sem_open(name.as_ptr(), 0) };
-        NonNull::new(address).map(Semaphore).ok_or_else(io::Error::last_os_error)
+        Semaphore::at(address)
     }
 
-    /// Takes 1 off the count; sleeps while it is 0.
+    fn at(address: *mut libc::sem_t) -> io::Result<Semaphore> {
+        let address = NonNull::new(address).ok_or_else(io::Error::last_os_error)?;
+        Ok(Semaphore { address, spins: false })
+    }
+
+    /// Takes 1 off the count; while it is 0, sleeps, or says `EAGAIN` where it shall not.
     fn wait(&self) -> io::Result<()> {
+        let sem = self.address.as_ptr();
         // SAFETY: the address is sem_open's, and sem_close is called by `drop` only.
-        check(unsafe { libc::sem_wait(self.0.as_ptr()) })
+        check(unsafe { if self.spins { libc::sem_trywait(sem) } else { libc::sem_wait(sem) } })
     }
 
     /// Adds 1 to the count and wakes a process that sleeps in `wait`.
     fn post(&self) -> io::Result<()> {
         // SAFETY: as for `wait`.
-        check(unsafe { libc::sem_post(self.0.as_ptr()) })
+        check(unsafe { libc::sem_post(self.address.as_ptr()) })
     }
 }
 
 impl Drop for Semaphore {
     fn drop(&mut self) {
         // SAFETY: as for `wait`; nobody uses the address after this.
-        unsafe { libc::sem_close(self.0.as_ptr()) };
+        unsafe { libc::sem_close(self.address.as_ptr()) };
     }
 }
 

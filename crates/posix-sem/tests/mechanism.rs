@@ -101,3 +101,26 @@ fn a_bad_name_is_an_error() {
         assert!(Buffer::open(bad).is_err(), "{bad:?}");
     }
 }
+
+#[test]
+fn who_spins_is_told_that_it_would_have_to_sleep() -> io::Result<()> {
+    let name = unused_name("spin");
+    let mut consumer = Buffer::create(&name)?;
+    let mut producer = Buffer::open(&name)?;
+    consumer.spin();
+    producer.spin();
+    let mut record = [0; MAX];
+    for _ in 0..2 {
+        let nothing = consumer.take(&mut record).map_err(|error| error.kind());
+        assert_eq!(nothing, Err(io::ErrorKind::WouldBlock), "nothing there");
+        for n in 0..SLOTS {
+            producer.put(&[n as u8])?;
+        }
+        let full = producer.put(b"one too many").map_err(|error| error.kind());
+        assert_eq!(full, Err(io::ErrorKind::WouldBlock), "no slot is free");
+        for n in 0..SLOTS {
+            assert_eq!((consumer.take(&mut record)?, record[0]), (Some(1), n as u8));
+        }
+    }
+    posix_sem::remove(&name)
+}

@@ -2,8 +2,8 @@
 //! right what a dead process has left, but it tells nobody; the [`Link`] does.
 
 use common::{
-    Args, Carries, Chapter, Delivery, Endpoint, Error, Link, Notices, Reach, Receiver, Result, Sender, Technique,
-    WhenFull,
+    Args, Carries, Chapter, Delivery, Endpoint, Error, Extra, Link, Notices, Reach, Receiver, Result, Sender,
+    Technique, WhenFull,
 };
 
 pub mod segment;
@@ -25,7 +25,7 @@ pub const TECHNIQUE: Technique = Technique {
     max_message: MAX,
     payload_limit: None,
     endpoint: Endpoint::Key,
-    options: &[],
+    options: &Extra::SPIN,
 };
 
 /// Waits for a receiver and opens its mailbox.
@@ -35,9 +35,12 @@ pub const TECHNIQUE: Technique = Technique {
 pub fn sender(args: &Args) -> Result<impl Sender> {
     let key = args.key()?;
     let link = Link::attach(args)?;
-    let mailbox = link.wait("semget", || Mailbox::open(key))?;
+    let mut mailbox = link.wait("semget", || Mailbox::open(key))?;
     // Both ends are attached: from here on not even a kill of both leaves the memory behind.
     link.wait("shmctl", || mailbox.close())?;
+    if args.spins() {
+        mailbox.spin();
+    }
     Ok(Producer { mailbox, link })
 }
 
@@ -47,7 +50,10 @@ pub fn sender(args: &Args) -> Result<impl Sender> {
 /// See [`Link::claim`].
 pub fn receiver(args: &Args) -> Result<impl Receiver> {
     let key = args.key()?;
-    let (link, mailbox) = Link::claim(args, || Mailbox::create(key), move || sysv_sem::remove(key))?;
+    let (link, mut mailbox) = Link::claim(args, || Mailbox::create(key), move || sysv_sem::remove(key))?;
+    if args.spins() {
+        mailbox.spin();
+    }
     Ok(Consumer { mailbox, record: Box::new([0; MAX]), finished: false, link })
 }
 

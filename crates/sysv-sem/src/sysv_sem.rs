@@ -79,10 +79,16 @@ impl Mailbox {
         self.segment.remove()
     }
 
+    /// Never sleeps: `put` and `take` fail with `EAGAIN` instead. Good on a core of one's own, and a waste of everybody
+    /// else's.
+    pub fn spin(&mut self) {
+        self.semaphores.wait = libc::IPC_NOWAIT;
+    }
+
     /// Puts a record into the slot; sleeps while it is not free.
     ///
     /// # Errors
-    /// `EINTR` after a signal, with nothing put; `EIDRM` where the semaphores have been removed; `EMSGSIZE` above [`MAX`].
+    /// `EINTR` after a signal, with nothing put; `EAGAIN` after [`spin`](Self::spin); `EIDRM` where the semaphores have been removed; `EMSGSIZE` above [`MAX`].
     pub fn put(&self, record: &[u8]) -> io::Result<()> {
         slots::check(record)?;
         self.semaphores.take(FREE)?;
@@ -103,7 +109,7 @@ impl Mailbox {
     /// Takes the record out of the slot and returns its length, or `None` for the end; sleeps while it is not full.
     ///
     /// # Errors
-    /// `EINTR` after a signal, with nothing taken; `EIDRM` where the semaphores have been removed; `InvalidData` for a
+    /// `EINTR` after a signal, with nothing taken; `EAGAIN` after [`spin`](Self::spin); `EIDRM` where the semaphores have been removed; `InvalidData` for a
     /// length that no record can have, and then the slot stays taken until this process ends.
     pub fn take(&self, record: &mut [u8; MAX]) -> io::Result<Option<usize>> {
         self.semaphores.take(FULL)?;
@@ -136,19 +142,24 @@ fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// The identifier of the set of semaphores.
-struct Set(c_int);
+/// A set of semaphores.
+struct Set {
+    id: c_int,
+    /// 0, or `IPC_NOWAIT` where nothing shall sleep.
+    wait: c_int,
+}
 
 impl Set {
     fn create(key: i32) -> io::Result<Set> {
         // IPC_EXCL: without it one would get whatever has this key, with the counts of a dead run or of another
         // user's making.
         // SAFETY: the call takes three numbers and touches no memory.
-        let set = Set(check(unsafe { libc::semget(key, COUNT, libc::IPC_CREAT | libc::IPC_EXCL | 0o600) })?);
+        let id = check(unsafe { libc::semget(key, COUNT, libc::IPC_CREAT | libc::IPC_EXCL | 0o600) })?;
+        let set = Set { id, wait: 0 };
         let rest = || {
             // Linux makes them 0, POSIX leaves it open.
             // SAFETY: SETALL reads as many numbers as there are semaphores.
-            check(unsafe { libc::semctl(set.0, 0, libc::SETALL, [0_u16; COUNT as usize].as_ptr()) })?;
+            check(unsafe { libc::semctl(set.id, 0, libc::SETALL, [0_u16; COUNT as usize].as_ptr()) })?;
             // Not by SETALL: only semop sets sem_otime, for which `open` waits.
             set.op(&mut [add(FREE, 1, 0)])
         };
@@ -161,7 +172,7 @@ impl Set {
     /// Finds a set of this user's making.
     fn find(key: i32) -> io::Result<Set> {
         // SAFETY: as in `create`.
-        let set = Set(check(unsafe { libc::semget(key, 0, 0) })?);
+        let set = Set { id: check(unsafe { libc::semget(key, 0, 0) })?, wait: 0 };
         let stat = set.stat()?;
         // Not uid: whoever has made a set may give it away, and keeps his right to it.
         if stat.sem_perm.cuid != geteuid().as_raw() {
@@ -173,7 +184,7 @@ impl Set {
     /// Waits until the count is 1 and makes it 0. If this process ends before it has passed the slot on, the kernel makes
     /// it 1 again.
     fn take(&self, count: u16) -> io::Result<()> {
-        self.op(&mut [add(count, -1, SEM_UNDO)])
+        self.op(&mut [add(count, -1, SEM_UNDO | self.wait)])
     }
 
     /// Passes the slot on for good. The first change takes the undo back and gives the slot back with it, the second
@@ -185,20 +196,20 @@ impl Set {
     /// Makes all changes or none; sleeps until it can.
     fn op(&self, changes: &mut [sembuf]) -> io::Result<()> {
         // SAFETY: the kernel reads so many changes.
-        check(unsafe { libc::semop(self.0, changes.as_mut_ptr(), changes.len()) }).map(drop).map_err(gone)
+        check(unsafe { libc::semop(self.id, changes.as_mut_ptr(), changes.len()) }).map(drop).map_err(gone)
     }
 
     fn stat(&self) -> io::Result<libc::semid_ds> {
         let mut stat = MaybeUninit::<libc::semid_ds>::zeroed();
         // SAFETY: `stat` has room for what IPC_STAT writes.
-        check(unsafe { libc::semctl(self.0, 0, libc::IPC_STAT, stat.as_mut_ptr()) }).map_err(gone)?;
+        check(unsafe { libc::semctl(self.id, 0, libc::IPC_STAT, stat.as_mut_ptr()) }).map_err(gone)?;
         // SAFETY: the call has filled it in, and it is made of numbers.
         Ok(unsafe { stat.assume_init() })
     }
 
     fn remove(self) -> io::Result<()> {
         // SAFETY: IPC_RMID takes no argument.
-        check(unsafe { libc::semctl(self.0, 0, libc::IPC_RMID) }).map(drop).map_err(gone)
+        check(unsafe { libc::semctl(self.id, 0, libc::IPC_RMID) }).map(drop).map_err(gone)
     }
 }
 

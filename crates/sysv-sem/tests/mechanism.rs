@@ -219,3 +219,20 @@ fn a_closed_mailbox_works_and_cannot_be_opened() -> io::Result<()> {
     assert_eq!(exists(key), (false, false));
     Ok(())
 }
+
+#[test]
+fn who_spins_is_told_that_it_would_have_to_sleep() -> io::Result<()> {
+    let key = key(99);
+    let mut consumer = Mailbox::create(key)?;
+    let mut producer = Mailbox::open(key)?;
+    consumer.spin();
+    producer.spin();
+    let mut record = [0; MAX];
+    for n in 0..2 {
+        assert_eq!(errno(consumer.take(&mut record)), Some(libc::EAGAIN), "nothing there");
+        producer.put(&[n])?;
+        assert_eq!(errno(producer.put(b"one too many")), Some(libc::EAGAIN), "the slot is full");
+        assert_eq!((consumer.take(&mut record)?, record[0]), (Some(1), n));
+    }
+    sysv_sem::remove(key)
+}
