@@ -214,8 +214,9 @@ impl Semaphore {
     /// Takes 1 off the count; while it is 0, sleeps, or says `EAGAIN` where it shall not.
     fn wait(&self) -> io::Result<()> {
         let sem = self.address.as_ptr();
+        let wait = if self.spins { libc::sem_trywait } else { libc::sem_wait };
         // SAFETY: the address is sem_open's, and sem_close is called by `drop` only.
-        check(unsafe { if self.spins { libc::sem_trywait(sem) } else { libc::sem_wait(sem) } })
+        check(unsafe { wait(sem) })
     }
 
     /// Adds 1 to the count and wakes a process that sleeps in `wait`.
