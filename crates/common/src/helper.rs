@@ -7,6 +7,7 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::mpsc::channel;
+use std::thread::JoinHandle;
 use std::{io, thread};
 
 use nix::sys::signal::{SigSet, SigmaskHow};
@@ -30,7 +31,7 @@ pub(crate) fn spawn(
     table: Table,
     descriptors: &[BorrowedFd<'_>],
     body: impl FnOnce(Vec<OwnedFd>) + Send + 'static,
-) -> io::Result<()> {
+) -> io::Result<JoinHandle<()>> {
     let given: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
     let (tell, told) = channel();
     let run = move || match take(table, &given) {
@@ -44,9 +45,9 @@ pub(crate) fn spawn(
     let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
     let started = thread::Builder::new().name(name.to_owned()).spawn(run);
     mask.thread_set_mask()?;
-    started?;
+    let helper = started?;
     // Until it has what it was given.
-    told.recv().map_or(Ok(()), Err)
+    told.recv().map_or(Ok(helper), Err)
 }
 
 /// What the calling thread was given, as its own.

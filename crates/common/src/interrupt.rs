@@ -34,7 +34,7 @@ pub fn end_cleanly_on_signals(program: String, quiet: bool) -> Result<()> {
         }
         process::exit(128 + signal as i32);
     };
-    helper::spawn("signals", Table::Own, &[], wait).doing("starting a thread")
+    helper::spawn("signals", Table::Own, &[], wait).map(drop).doing("starting a thread")
 }
 
 /// SIGINT, SIGTERM and SIGHUP, but for those that the program was started with ignored: nohup(1) and a script's `&`

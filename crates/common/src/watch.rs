@@ -8,13 +8,14 @@
 //! call begins is lost.
 #![expect(unsafe_code, reason = "installing a signal handler is unsafe")]
 
+use std::cell::OnceCell;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
-use std::thread;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::sys::pthread::{Pthread, pthread_kill, pthread_self};
@@ -36,6 +37,8 @@ const REPEAT: Duration = Duration::from_millis(2);
 pub(crate) struct Watch {
     shared: Arc<Shared>,
     timed: bool,
+    /// The thread that acts when a wait must end.
+    actor: OnceCell<JoinHandle<()>>,
     _of_one_thread: PhantomData<*const ()>,
 }
 
@@ -44,9 +47,20 @@ struct Shared {
     /// Nanoseconds from `start` to the beginning of the wait under way; 0 while there is none.
     waiting_since: AtomicU64,
     cause: AtomicU8,
-    /// The thread that waits; `None` once its `Watch` is gone.
-    thread: Mutex<Option<Pthread>>,
-    on_stop: OnceLock<Sender<()>>,
+    /// `None` once the `Watch` is gone.
+    waiter: Mutex<Option<Waiter>>,
+}
+
+/// The thread that waits, and who else must hear of it when a wait must end.
+struct Waiter {
+    thread: Pthread,
+    actor: Option<Sender<()>>,
+}
+
+impl Shared {
+    fn waiter(&self) -> MutexGuard<'_, Option<Waiter>> {
+        self.waiter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Watch {
@@ -56,10 +70,9 @@ impl Watch {
             start: Instant::now(),
             waiting_since: AtomicU64::new(0),
             cause: AtomicU8::new(0),
-            thread: Mutex::new(Some(pthread_self())),
-            on_stop: OnceLock::new(),
+            waiter: Mutex::new(Some(Waiter { thread: pthread_self(), actor: None })),
         });
-        let watch = Watch { shared, timed: timeout.is_some(), _of_one_thread: PhantomData };
+        let watch = Watch { shared, timed: timeout.is_some(), actor: OnceCell::new(), _of_one_thread: PhantomData };
         if let Some(timeout) = timeout {
             let shared = Arc::downgrade(&watch.shared);
             helper::spawn("timeout", Table::Own, &[], move |_| watch_clock(&shared, timeout))?;
@@ -74,12 +87,12 @@ impl Watch {
         descriptors: &[BorrowedFd<'_>],
         death: impl FnOnce(Vec<OwnedFd>) -> io::Result<()> + Send + 'static,
     ) -> io::Result<()> {
-        helper::spawn("peer", Table::Own, descriptors, self.stopping_after(death))
+        helper::spawn("peer", Table::Own, descriptors, self.stopping_after(death)).map(drop)
     }
 
     /// As [`peer`](Self::peer), for a `death` that looks at what the program opens later.
     pub(crate) fn peer_of_program(&self, death: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
-        helper::spawn("peer", Table::Shared, &[], self.stopping_after(|_| death()))
+        helper::spawn("peer", Table::Shared, &[], self.stopping_after(|_| death())).map(drop)
     }
 
     fn stopping_after(
@@ -94,8 +107,8 @@ impl Watch {
         }
     }
 
-    /// What else it takes to end a wait, for a library that hides EINTR. Only the first call counts. It runs in a thread
-    /// of its own, which has a descriptor of its own.
+    /// What else it takes to end a wait, for a library that hides EINTR. To be called once. It runs in a thread of its
+    /// own, which has a descriptor of its own.
     pub(crate) fn on_stop(
         &self,
         descriptor: BorrowedFd<'_>,
@@ -103,8 +116,10 @@ impl Watch {
     ) -> io::Result<()> {
         let (tell, told) = channel();
         let act = move |own: Vec<OwnedFd>| told.iter().for_each(|()| own.iter().for_each(&action));
-        helper::spawn("stop", Table::Own, &[descriptor], act)?;
-        let _ = self.shared.on_stop.set(tell);
+        let _ = self.actor.set(helper::spawn("stop", Table::Own, &[descriptor], act)?);
+        if let Some(waiter) = &mut *self.shared.waiter() {
+            waiter.actor = Some(tell);
+        }
         Ok(())
     }
 
@@ -133,7 +148,12 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        *self.shared.thread.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.shared.waiter() = None;
+        // Its descriptor is closed when this returns, and a kernel's object that nobody has open any more is gone: the
+        // next one may need its room.
+        if let Some(actor) = self.actor.take() {
+            let _ = actor.join();
+        }
     }
 }
 
@@ -168,13 +188,13 @@ fn stop(shared: &Weak<Shared>, cause: Cause) {
             }
         }
         {
-            let thread = shared.thread.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(thread) = *thread else { return };
+            let waiter = shared.waiter();
+            let Some(Waiter { thread, actor }) = &*waiter else { return };
             if shared.waiting_since.load(Ordering::Relaxed) != 0 {
-                if let Some(tell) = shared.on_stop.get() {
+                if let Some(tell) = actor {
                     let _ = tell.send(());
                 }
-                let _ = pthread_kill(thread, Signal::SIGURG);
+                let _ = pthread_kill(*thread, Signal::SIGURG);
             }
         }
         drop(shared);
@@ -194,4 +214,27 @@ fn install_handler() -> io::Result<()> {
 
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, pipe};
+    use std::os::fd::AsFd;
+
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+    use super::Watch;
+
+    #[test]
+    fn what_ends_waits_has_nothing_open_after_them() {
+        for _ in 0..100 {
+            let (mut read, end) = pipe().unwrap();
+            fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+            let watch = Watch::new(None).unwrap();
+            watch.on_stop(end.as_fd(), |_| ()).unwrap();
+            drop(end);
+            drop(watch);
+            assert_eq!(read.read(&mut [0]).unwrap(), 0, "nobody has the other end");
+        }
+    }
 }
