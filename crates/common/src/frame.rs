@@ -1,5 +1,5 @@
 //! Messages over a byte stream: a length of four bytes, the most significant first, then so many bytes. The
-//! length 0xffffffff is the end.
+//! length 0xffffffff is the end. Where each byte takes long, lengths have two bytes, and 0xffff is the end.
 
 use std::io::{self, IoSlice, Read, Write};
 
@@ -11,16 +11,24 @@ use crate::{Error, Link, Receiver, Result, Sender};
 /// own `max_message` is what counts.
 pub const MAX_FRAME: usize = 16 << 20;
 
-const END: u32 = u32::MAX;
+/// Bytes in a length.
 const HEADER: usize = size_of::<u32>();
+/// Bytes in a length on a slow stream.
+const SLOW_HEADER: usize = size_of::<u16>();
+
+/// The length of `header` bytes that is the end.
+const fn end(header: usize) -> u32 {
+    u32::MAX >> (u32::BITS as usize - 8 * header)
+}
+
 /// Half of what a pipe holds; larger messages make the buffer grow.
 const BUFFER: usize = 128 << 10;
 
 /// Nothing is read with the end of such a message but the next one's length.
 const LONG: usize = 16 << 10;
 
-/// The sending end of any byte stream.
-pub struct FrameWriter<W> {
+/// The sending end of any byte stream. Lengths have `N` bytes.
+pub struct FrameWriter<W, const N: usize = HEADER> {
     // Dropped first: a channel is closed before its endpoint is removed.
     stream: W,
     link: Link,
@@ -33,31 +41,40 @@ impl<W: Write> FrameWriter<W> {
         FrameWriter { stream, link, piece: Some(Piece::default()) }
     }
 
+    /// Each byte takes long: lengths have two, so no message may have more than 65,534.
+    #[must_use]
+    pub fn slow(self) -> FrameWriter<W, SLOW_HEADER> {
+        debug_assert!(self.link.max_message() < end(SLOW_HEADER) as usize);
+        FrameWriter { stream: self.stream, link: self.link, piece: self.piece }
+    }
+
     /// The stream is memory that both processes have mapped: to write two buffers takes no longer than to write one.
     #[must_use]
     pub fn in_memory(self) -> Self {
         FrameWriter { piece: None, ..self }
     }
+}
 
+impl<W: Write, const N: usize> FrameWriter<W, N> {
     /// Sends the end and hands back what is needed to wait for the receiver's answer to it.
     ///
     /// # Errors
     /// As [`Sender::finish`].
     pub fn end(mut self) -> Result<(Link, W)> {
-        self.write(END, &[])?;
+        self.write(end(N), &[])?;
         Ok((self.link, self.stream))
     }
 
     /// One write(2) or writev(2), unless the kernel takes less than all of it.
     fn write(&mut self, header: u32, payload: &[u8]) -> Result<()> {
-        let header = header.to_be_bytes();
-        if let Some(mut rest) = self.piece.as_mut().and_then(|piece| piece.join(&header, payload)) {
+        let header = &header.to_be_bytes()[HEADER - N..];
+        if let Some(mut rest) = self.piece.as_mut().and_then(|piece| piece.join(header, payload)) {
             while !rest.is_empty() {
                 let len = self.link.wait("write", || not_nothing(self.stream.write(rest)))?;
                 rest = &rest[len..];
             }
         } else {
-            let mut slices = [IoSlice::new(&header), IoSlice::new(payload)];
+            let mut slices = [IoSlice::new(header), IoSlice::new(payload)];
             let mut rest = &mut slices[..];
             while !rest.is_empty() {
                 let len = self.link.wait("write", || not_nothing(self.stream.write_vectored(rest)))?;
@@ -75,7 +92,7 @@ fn not_nothing(written: io::Result<usize>) -> io::Result<usize> {
     }
 }
 
-impl<W: Write> Sender for FrameWriter<W> {
+impl<W: Write, const N: usize> Sender for FrameWriter<W, N> {
     fn send(&mut self, message: &[u8]) -> Result<()> {
         let max = self.link.max_message();
         if message.len() > max {
@@ -89,8 +106,8 @@ impl<W: Write> Sender for FrameWriter<W> {
     }
 }
 
-/// The receiving end of any byte stream. One read(2) may bring many messages.
-pub struct FrameReader<R, F> {
+/// The receiving end of any byte stream. One read(2) may bring many messages. Lengths have `N` bytes.
+pub struct FrameReader<R, F, const N: usize = HEADER> {
     stream: Stream<R, F>,
     buffer: Vec<u8>,
     /// `buffer[start..end]` has been read and not yet returned.
@@ -144,12 +161,21 @@ impl<R: Read, F: FnMut() -> io::Result<R>> FrameReader<R, F> {
         FrameReader { head_start: HeadStart::FILE, ..self }
     }
 
+    /// Each byte takes long: lengths have two.
+    #[must_use]
+    pub fn slow(self) -> FrameReader<R, F, SLOW_HEADER> {
+        let FrameReader { stream, buffer, start, end, finished, answer, head_start, link } = self;
+        FrameReader { stream, buffer, start, end, finished, answer, head_start, link }
+    }
+
     /// Runs `answer` when the end has come, for a stream whose writer waits to be told so.
     #[must_use]
     pub fn answering(self, answer: fn(&mut R)) -> Self {
         FrameReader { answer, ..self }
     }
+}
 
+impl<R: Read, F: FnMut() -> io::Result<R>, const N: usize> FrameReader<R, F, N> {
     /// Reads until at least `need` bytes stand at `start`.
     fn fill(&mut self, need: usize) -> Result<()> {
         while self.end - self.start < need {
@@ -159,14 +185,14 @@ impl<R: Read, F: FnMut() -> io::Result<R>> FrameReader<R, F> {
                 self.buffer.copy_within(self.start..self.end, 0);
                 (self.start, self.end) = (0, self.end - self.start);
             }
-            if need + HEADER > self.buffer.len() {
-                self.buffer.resize(need + HEADER, 0);
+            if need + N > self.buffer.len() {
+                self.buffer.resize(need + N, 0);
             }
             let len = match &mut self.stream {
                 Stream::Open(stream) => {
                     // Of a long message no more than its rest and the next header: what is read beyond that would
                     // only have to be moved to the front of the buffer.
-                    let rest = need - (self.end - self.start) + HEADER;
+                    let rest = need - (self.end - self.start) + N;
                     let until = if need > LONG { self.buffer.len().min(self.end + rest) } else { self.buffer.len() };
                     self.head_start.give();
                     let len = self.link.wait("read", || stream.read(&mut self.buffer[self.end..until]))?;
@@ -187,16 +213,16 @@ impl<R: Read, F: FnMut() -> io::Result<R>> FrameReader<R, F> {
     }
 }
 
-impl<R: Read, F: FnMut() -> io::Result<R>> Receiver for FrameReader<R, F> {
+impl<R: Read, F: FnMut() -> io::Result<R>, const N: usize> Receiver for FrameReader<R, F, N> {
     fn recv(&mut self) -> Result<Option<&[u8]>> {
         if self.finished {
             return Ok(None);
         }
-        self.fill(HEADER)?;
+        self.fill(N)?;
         let mut header = [0; HEADER];
-        header.copy_from_slice(&self.buffer[self.start..][..HEADER]);
+        header[HEADER - N..].copy_from_slice(&self.buffer[self.start..][..N]);
         let header = u32::from_be_bytes(header);
-        if header == END {
+        if header == end(N) {
             self.finished = true;
             if let Stream::Open(stream) = &mut self.stream {
                 (self.answer)(stream);
@@ -208,8 +234,8 @@ impl<R: Read, F: FnMut() -> io::Result<R>> Receiver for FrameReader<R, F> {
         if len > max {
             return Err(Error::too_long(len, max).with_hint("announced by the sender"));
         }
-        self.fill(HEADER + len)?;
-        let message = self.start + HEADER..self.start + HEADER + len;
+        self.fill(N + len)?;
+        let message = self.start + N..self.start + N + len;
         self.start = message.end;
         self.head_start.message();
         Ok(Some(&self.buffer[message]))

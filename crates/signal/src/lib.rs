@@ -36,7 +36,7 @@ pub fn sender(args: &Args) -> Result<impl Sender> {
     let link = Link::attach(args)?;
     // Not the pid in the file: the lock tells the pid of a process that lives, and its pidfd is held already.
     let (pid, pidfd) = link.receiver()?;
-    Ok(FrameWriter::new(link, Writer::new(Peer::new(pid, pidfd))))
+    Ok(FrameWriter::new(link, Writer::new(Peer::new(pid, pidfd))).slow())
 }
 
 /// Makes the pid file; the first `recv` waits for the sender's first bit.
@@ -53,5 +53,5 @@ pub fn receiver(args: &Args) -> Result<impl Receiver> {
         let sender = find()?.filter(|(pid, _)| *pid == from);
         Ok(sender.and_then(|(pid, pidfd)| Some(Peer::new(pid, pidfd?))))
     };
-    Ok(FrameReader::new(link, move || Reader::accept(&peer)))
+    Ok(FrameReader::new(link, move || Reader::accept(&peer)).slow())
 }

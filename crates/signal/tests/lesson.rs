@@ -21,9 +21,9 @@ fn bits(lesson: &Lesson) -> Result {
     let receiver = lesson.trial.receiver(NO_ARGS)?;
     let printed = lesson.run("strace -f -c signal-sender hello", &[])?;
     receiver.wait()?.expect(0)?;
-    lesson.says("for 6 bytes, 4 of length and 4 of the end, 112 bits")?;
+    lesson.says("for 6 bytes, 2 of length and 2 of the end, 80 bits")?;
     let line = printed.stderr.lines().find(|line| line.ends_with(" pidfd_send_signal")).unwrap_or_default();
-    ensure!(line.split_whitespace().nth(3) == Some("112"), "{printed:?}");
+    ensure!(line.split_whitespace().nth(3) == Some("80"), "{printed:?}");
     Ok(())
 }
 
@@ -34,7 +34,7 @@ fn measured(lesson: &Lesson) -> Result {
     ensure!(printed.code == Some(0), "{printed:?}");
     receiver.wait()?.expect(0)?;
     // In bits: 64 messages of 64 bytes, each behind its length, and the end.
-    let bits = (64 * (4 + 64) + 4) * 8;
+    let bits = (64 * (2 + 64) + 2) * 8;
     lesson.says(&format!("{},{:03} bits", bits / 1000, bits % 1000))?;
     ensure!(receiver.stderr().contains("bytes=4096 "), "{}", receiver.stderr());
     Ok(())

@@ -243,7 +243,9 @@ fn sighup_many_times_at_once(mode: Mode) -> Result {
             server.signal(Signal::SIGHUP)?;
         }
         thread::sleep(Duration::from_millis(500));
-        ensure!(server.children().len() <= 4 * 2, "{:?}", server.children());
+        // With a child for each connection, those that have answered and not quite ended yet may be any number.
+        let children = server.children();
+        ensure!(mode == "fork" || children.len() <= 4 * 2, "{children:?}");
         Ok(())
     })?;
     let settled = || server.children().len() == if mode == "prefork" { 2 } else { 0 };
