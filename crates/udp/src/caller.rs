@@ -34,6 +34,14 @@ impl Caller {
         Caller { socket, group, first, next: first, joined: Vec::new(), receivers: Vec::new() }
     }
 
+    /// Never sleeps: [`message`](Self::message) fails with `EAGAIN` instead, and a wait for an answer looks again and again.
+    ///
+    /// # Errors
+    /// None for an open socket.
+    pub fn spin(&self) -> io::Result<()> {
+        self.socket.set_nonblocking(true)
+    }
+
     /// Says hello, and waits so long for a welcome; in a group, for those of all who are there.
     ///
     /// # Errors
@@ -159,7 +167,11 @@ impl Caller {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             self.socket.set_read_timeout(Some(left))?;
-            let (len, from) = udp::take(&self.socket, &mut buffer)?;
+            let (len, from) = match udp::take(&self.socket, &mut buffer) {
+                // The time is up; or this socket does not wait.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                other => other?,
+            };
             if let Some((kind, number)) = parse(&buffer[..len]) {
                 return Ok((kind, number, from));
             }

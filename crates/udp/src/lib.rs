@@ -46,6 +46,8 @@ pub const TECHNIQUE: Technique = Technique {
     options: &[
         GROUP,
         Extra { role: Role::Sender, help: "Send to this multicast group, through the endpoint's interface", ..GROUP },
+        Extra::SPIN[0],
+        Extra::SPIN[1],
     ],
 };
 
@@ -86,6 +88,9 @@ pub fn sender(args: &Args) -> Result<impl Sender> {
     let mut search = Search { callers, turn: 0, pause, waited: false, possible: false, failure: Ok(()) };
     let found = link.wait("no receiver came to", || search.run(waits))?;
     let caller = found.map_err(|error| failed(format!("send {}", link.endpoint()), group, error))?;
+    if args.spins() {
+        caller.spin().doing("fcntl")?;
+    }
     Ok(UdpSender { caller, link })
 }
 
@@ -170,6 +175,9 @@ pub fn receiver(args: &Args) -> Result<impl Receiver> {
     };
     let at = group.map_or(args.endpoint()?, |(address, interface)| format!("{address} at {interface}"));
     let listener = bound.map_err(|error| failed(format!("bind {at}"), group, error))?;
+    if args.spins() {
+        listener.spin().doing("fcntl")?;
+    }
     // Port 0 has become another one.
     let mut args = args.clone();
     args.endpoint = Some(listener.address().doing("getsockname")?.to_string());

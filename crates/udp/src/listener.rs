@@ -54,10 +54,18 @@ impl Listener {
         self.socket.local_addr()
     }
 
+    /// Never sleeps: [`hear`](Self::hear) fails with `EAGAIN` instead.
+    ///
+    /// # Errors
+    /// None for an open socket.
+    pub fn spin(&self) -> io::Result<()> {
+        self.socket.set_nonblocking(true)
+    }
+
     /// Waits for one datagram.
     ///
     /// # Errors
-    /// `EINTR` after a signal, and after a datagram that is nothing for the caller: it may wait again.
+    /// `EAGAIN` after [`spin`](Self::spin), where there is none; `EINTR` after a signal, and after a datagram that is nothing for the caller: it may wait again.
     pub fn hear(&mut self) -> io::Result<Heard> {
         let (len, from) = match self.sender {
             Some(sender) if self.alone => (udp::take_known(&self.socket, &mut self.buffer)?, sender),
