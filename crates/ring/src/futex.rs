@@ -3,14 +3,35 @@
 //! The atomics are exported from here too, so that a test can put a model checker in place of all of it.
 #![expect(unsafe_code, reason = "futex(2) has no wrapper in libc or nix")]
 
+use std::hint::spin_loop;
 use std::io;
 use std::ptr;
+use std::time::{Duration, Instant};
 
-pub use std::hint::spin_loop;
 pub use std::sync::atomic::{AtomicU32, Ordering, fence};
 
-/// How often to look again before sleeping, at the most: about as long as a sleep and a wake-up cost.
-pub const SPINS: u32 = 400;
+/// Looks again and again without sleeping, until `look` says yes or `time` is over. What comes at once does not even
+/// pay for a look at the clock.
+///
+/// # Errors
+/// What `look` returns.
+pub fn spin(time: Duration, mut look: impl FnMut() -> io::Result<bool>) -> io::Result<bool> {
+    /// So many looks take a microsecond or less.
+    const LOOKS: u32 = 32;
+    let mut began = None;
+    while !time.is_zero() {
+        for _ in 0..LOOKS {
+            if look()? {
+                return Ok(true);
+            }
+            spin_loop();
+        }
+        if began.get_or_insert_with(Instant::now).elapsed() >= time {
+            break;
+        }
+    }
+    Ok(false)
+}
 
 /// Sleeps until somebody wakes this word, unless it differs from `expected` already. The kernel compares
 /// and goes to sleep in one step, so a wake between the two is not lost. It may also return for no reason.

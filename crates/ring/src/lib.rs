@@ -6,14 +6,15 @@
 //!                 └─────────┴─────────┴──────┴───────┴───────────────────────┘
 //! ```
 //!
-//! This file is the memory and the copying; `turns.rs` says who may touch what and when to sleep, and `futex.rs` is
-//! sleeping itself.
+//! This file is the memory and the copying; `turns.rs` says who may touch what and when to sleep, `patience.rs` how long to
+//! look again before, and `futex.rs` is sleeping itself.
 #![expect(unsafe_code, reason = "memory that another process can write is reached through raw pointers only")]
 
 use std::io::{self, IoSlice, Read, Write};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 pub mod futex;
+pub mod patience;
 pub mod turns;
 
 use turns::{End, Shared, Side};
@@ -162,8 +163,9 @@ impl<M: Memory> Write for Writer<M> {
     }
 }
 
-/// Bytes that are passed on at once at the most: while one side copies these, the other copies the ones before.
-pub const STEP: usize = 64 << 10;
+/// Bytes that are passed on at once at the most: while one side copies these, the other copies the ones before. A little
+/// more than 64 KiB, so that a message of this size goes in one step with the length in front of it.
+pub const STEP: usize = 68 << 10;
 
 struct Ring<M> {
     memory: M,

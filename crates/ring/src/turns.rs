@@ -15,7 +15,8 @@
 
 use std::io;
 
-use super::futex::{AtomicU32, Ordering, SPINS, fence, spin_loop, wait, wake};
+use super::futex::{AtomicU32, Ordering, fence, spin, wait, wake};
+use super::patience::Patience;
 
 /// Alone on its cache lines: two, because processors fetch lines in pairs.
 #[repr(C, align(128))]
@@ -63,7 +64,7 @@ impl End {
     /// two below 2^31.
     pub fn new(side: Side, capacity: u32, count: u32) -> End {
         assert!(capacity.is_power_of_two() && capacity < 1 << 31, "the counts wrap around at a multiple of it");
-        End { side, capacity, own: count, other: count, patience: Patience::Learning { spins: SPINS, waits: 0 } }
+        End { side, capacity, own: count, other: count, patience: Patience::default() }
     }
 
     /// Never sleeps: [`wait`](Self::wait) returns `EINTR` instead.
@@ -130,12 +131,9 @@ impl End {
     /// `EINTR` after a signal; `InvalidData` as [`owned`](Self::owned).
     pub fn wait(&mut self, shared: &Shared) -> io::Result<()> {
         // While the other side is at work its next step comes sooner than a sleep and a wake-up take.
-        for _ in 0..self.patience.spins() {
-            if self.owned(shared, 1)? > 0 {
-                self.patience.rewarded();
-                return Ok(());
-            }
-            spin_loop();
+        if spin(self.patience.time(), || Ok(self.owned(shared, 1)? > 0))? {
+            self.patience.rewarded();
+            return Ok(());
         }
         if !self.patience.sleeps() {
             return Err(io::ErrorKind::Interrupted.into());
@@ -165,54 +163,6 @@ impl End {
         }
     }
 }
-
-/// How long to look again before sleeping.
-///
-/// Where both sides have a core of their own, the other one's next step is near and a look costs less than a sleep.
-/// Where they share one, looking only keeps the other from running. Nobody tells which it is, so it is learnt.
-enum Patience {
-    /// Twice as long after a look that was rewarded, half as long after one in vain, and full length now and then.
-    Learning { spins: u32, waits: u32 },
-    /// Until somebody else calls.
-    Endless,
-}
-
-impl Patience {
-    fn spins(&mut self) -> u32 {
-        match self {
-            Patience::Learning { spins, waits } => {
-                *waits = waits.wrapping_add(1);
-                if waits.is_multiple_of(PROBE) {
-                    *spins = SPINS;
-                }
-                *spins
-            }
-            Patience::Endless => ENDLESS,
-        }
-    }
-
-    fn rewarded(&mut self) {
-        if let Patience::Learning { spins, .. } = self {
-            *spins = (*spins * 2).clamp(1, SPINS);
-        }
-    }
-
-    /// Has it run out, so that it is time to sleep?
-    fn sleeps(&mut self) -> bool {
-        match self {
-            Patience::Learning { spins, .. } => {
-                *spins /= 2;
-                true
-            }
-            Patience::Endless => false,
-        }
-    }
-}
-
-/// One wait of so many tries the full length, for the other side may have got a core meanwhile.
-const PROBE: u32 = 64;
-/// Some milliseconds.
-const ENDLESS: u32 = 100_000;
 
 fn corrupt() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the other side has written nonsense into the ring")

@@ -13,6 +13,7 @@ macro_rules! ring_with {
         mod $model {
             pub mod futex {
                 use std::io;
+                use std::time::Duration;
 
                 use loom::sync::atomic::AtomicU32 as Word;
                 pub use loom::sync::atomic::{Ordering, fence as real_fence};
@@ -44,8 +45,9 @@ macro_rules! ring_with {
                 }
 
                 /// Looking again more often only adds executions.
-                pub const SPINS: u32 = 1;
-                pub fn spin_loop() {}
+                pub fn spin(_: Duration, mut look: impl FnMut() -> io::Result<bool>) -> io::Result<bool> {
+                    look()
+                }
 
                 pub fn wait(word: &AtomicU32, expected: u32) -> io::Result<()> {
                     let sleepers = word.sleepers.lock().unwrap();
@@ -60,6 +62,10 @@ macro_rules! ring_with {
                     word.woken.notify_all();
                 }
             }
+
+            #[path = "patience.rs"]
+            #[expect(clippy::duplicate_mod, reason = "it has no atomics")]
+            pub mod patience;
 
             #[path = "turns.rs"]
             #[expect(clippy::duplicate_mod, reason = "the same turns over different atomics")]
