@@ -5,15 +5,13 @@
 //! terminal 2   cargo run -p rt-signal --example rt-signal-plain-sender -- /tmp/my.pid hello
 //! ```
 //!
-//! A byte 0 is the end: a signal cannot be closed.
-
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::{env, process};
 
+use rt_signal::parts::{Came, Message, Reader};
 use rt_signal::rt_signal::{self as rt, Peer};
-use rt_signal::stream::Reader;
 
 fn main() -> io::Result<()> {
     let path = PathBuf::from(env::args_os().nth(1).expect("usage: rt-signal-plain-receiver PID-FILE"));
@@ -21,11 +19,17 @@ fn main() -> io::Result<()> {
     rt::block()?;
     writeln!(File::create_new(&path)?, "{}", process::id())?;
     // Whoever comes first is the writer.
-    let reader = Reader::new(|pid| Peer::open(pid).map(Some))?;
-    for byte in BufReader::new(reader).bytes() {
-        match byte? {
-            0 => break,
-            byte => io::stdout().write_all(&[byte])?,
+    let mut reader = Reader::new(|pid| Peer::open(pid).map(Some))?;
+    let mut message = Message::default();
+    loop {
+        let Some(part) = reader.next_part() else {
+            reader.fill()?;
+            continue;
+        };
+        match message.add(part)? {
+            Came::More => {}
+            Came::Whole => io::stdout().write_all(&[message.bytes(), b"\n"].concat())?,
+            Came::End => break,
         }
     }
     fs::remove_file(path)

@@ -1,12 +1,12 @@
 //! Sends its arguments by realtime signals: the mechanism and nothing else. Its partner is `rt-signal-plain-receiver`,
 //! which makes the pid file and therefore starts first; its header shows how.
 
-use std::io::{self, Write};
-use std::os::unix::ffi::OsStringExt;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::{env, fs};
 
+use rt_signal::parts::{Part, Writer};
 use rt_signal::rt_signal::{self as rt, Peer};
-use rt_signal::stream::Writer;
 
 fn main() -> io::Result<()> {
     let mut args = env::args_os().skip(1);
@@ -16,11 +16,9 @@ fn main() -> io::Result<()> {
     rt::block()?;
     let mut writer = Writer::new(Peer::open(pid)?)?;
     for text in args {
-        let mut line = text.into_vec();
-        line.push(b'\n');
-        writer.write_all(&line)?;
+        Part::all(text.as_bytes()).try_for_each(|part| writer.put(part))?;
     }
-    writer.write_all(&[0])?;
+    writer.put(Part::END)?;
     // Until the reader has taken it: it cannot find a process that has ended.
     writer.flush()
 }

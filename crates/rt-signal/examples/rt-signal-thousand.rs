@@ -36,14 +36,14 @@ fn realtime() -> io::Result<()> {
     let own = Peer::open(process::id().cast_signed())?;
     let (mut sent, mut refused) = (0, String::new());
     while sent < MANY && refused.is_empty() {
-        match own.queue(sent) {
+        match own.queue(0, sent) {
             Ok(()) => sent += 1,
             Err(error) => refused = format!(", then {error}"),
         }
     }
     let (mut inbox, mut seen, mut reads) = (Inbox::new()?, Vec::new(), 0);
     while seen.len() < sent {
-        seen.extend(inbox.take()?.map(|(_, value)| value));
+        seen.extend(inbox.take()?.map(|(_, _, value)| value));
         reads += 1;
     }
     let order = if seen.iter().copied().eq(0..sent) { "in order" } else { "in another order" };

@@ -1,24 +1,26 @@
-//! How realtime signals keep the contract: their values are a byte stream, so messages are framed. Who the other
+//! How realtime signals keep the contract: each carries eight bytes of a message, and how many are left. Who the other
 //! process is, and that it has died, the [`Link`] tells: a signal says only what its sender calls itself.
 
 use common::{
-    Args, Carries, Chapter, Context, Delivery, Endpoint, FrameReader, FrameWriter, Link, Notices, Reach, Receiver,
-    Result, Sender, Technique, WhenFull,
+    Args, Carries, Chapter, Context, Delivery, Endpoint, Error, Link, Notices, Reach, Receiver, Result, Sender,
+    Technique, WhenFull,
 };
 
+pub mod parts;
 pub mod rt_signal;
-pub mod stream;
 
+use std::io;
+
+use parts::{Came, Message, Part, Reader, Writer};
 use rt_signal::Peer;
-use stream::{Reader, Writer};
 
 /// What realtime signals are and can do as a channel.
 pub const TECHNIQUE: Technique = Technique {
     name: "rt-signal",
-    summary: "SIGRTMIN with a value: a byte stream, seven bytes with each signal, which the kernel queues",
+    summary: "SIGRTMIN with a value: eight bytes of a message with each signal, which the kernel queues",
     chapter: Chapter::Signal,
     kernel_object: "a process's queue of pending signals, each with a value of 8 bytes, found by its pid",
-    carries: Carries::Bytes,
+    carries: Carries::Messages,
     reach: Reach::Host,
     delivery: Delivery::Reliable,
     notices: Notices::Both,
@@ -40,7 +42,31 @@ pub fn sender(args: &Args) -> Result<impl Sender> {
     // Not the pid in the file: the lock tells the pid of a process that lives, and its pidfd is held already.
     let (pid, pidfd) = link.receiver()?;
     let writer = Writer::new(Peer::new(pid, Some(pidfd))).doing("signalfd")?;
-    Ok(FrameWriter::new(link, writer))
+    Ok(PartSender { writer, link })
+}
+
+struct PartSender {
+    writer: Writer,
+    link: Link,
+}
+
+impl PartSender {
+    fn put(&mut self, part: Part) -> Result<()> {
+        self.link.wait("pidfd_send_signal", || self.writer.put(part))
+    }
+}
+
+impl Sender for PartSender {
+    fn send(&mut self, message: &[u8]) -> Result<()> {
+        if message.len() > TECHNIQUE.max_message {
+            return Err(Error::too_long(message.len(), TECHNIQUE.max_message));
+        }
+        Part::all(message).try_for_each(|part| self.put(part))
+    }
+
+    fn finish(mut self) -> Result<()> {
+        self.put(Part::END)
+    }
 }
 
 /// Makes the pid file.
@@ -58,5 +84,33 @@ pub fn receiver(args: &Args) -> Result<impl Receiver> {
         Ok(sender.map(|(pid, pidfd)| Peer::new(pid, pidfd)))
     };
     let reader = Reader::new(peer).doing("signalfd")?;
-    Ok(FrameReader::over(link, reader))
+    Ok(PartReceiver { reader, message: Message::default(), finished: false, link })
+}
+
+struct PartReceiver<F> {
+    reader: Reader<F>,
+    message: Message,
+    finished: bool,
+    link: Link,
+}
+
+impl<F: FnMut(i32) -> io::Result<Option<Peer>>> Receiver for PartReceiver<F> {
+    fn recv(&mut self) -> Result<Option<&[u8]>> {
+        while !self.finished {
+            let Some(part) = self.reader.next_part() else {
+                self.link.wait("read", || self.reader.fill())?;
+                continue;
+            };
+            let (len, max) = (usize::try_from(part.left).unwrap_or(0), TECHNIQUE.max_message);
+            if len > max {
+                return Err(Error::too_long(len, max).with_hint("announced by the sender"));
+            }
+            match self.message.add(part).doing("read")? {
+                Came::More => {}
+                Came::Whole => return Ok(Some(self.message.bytes())),
+                Came::End => self.finished = true,
+            }
+        }
+        Ok(None)
+    }
 }

@@ -3,13 +3,16 @@
 //!
 //! Of a standard signal it keeps one bit, "pending": of a thousand, one is seen. Realtime signals, SIGRTMIN to
 //! SIGRTMAX, have no meaning of their own, and all of them arrive. But there is a limit to what the kernel keeps
-//! for one user, and who exceeds it gets `EAGAIN`. What to do about that, `stream.rs` shows.
+//! for one user, and who exceeds it gets `EAGAIN`. What to do about that, `parts.rs` shows.
 //!
 //! ```text
 //! one process   pidfd_send_signal ──▶ [value][value][value] … ──▶ read(signalfd)   the other
 //! ```
 //!
-//! Manual pages: signal(7), sigqueue(3), signalfd(2), pidfd_send_signal(2), getrlimit(2).
+//! A signal's value is the size of a pointer. Beside it goes a small number, `si_errno`, which Linux has no use for and
+//! hands on as it is; sigqueue(3) always makes it 0.
+//!
+//! Manual pages: signal(7), sigaction(2), sigqueue(3), signalfd(2), pidfd_send_signal(2), getrlimit(2).
 #![expect(unsafe_code, reason = "realtime signals, their values and the pidfd calls have no safe wrapper")]
 
 use std::io;
@@ -102,17 +105,17 @@ impl Peer {
         self.pid
     }
 
-    /// Queues one signal with a value.
+    /// Queues one signal with a value, and `number` as its `si_errno`.
     ///
     /// # Errors
     /// `EAGAIN` where as many are queued for this user as the other process's RLIMIT_SIGPENDING allows; `ESRCH` where it
     /// has ended.
-    pub fn queue(&self, value: usize) -> Result<(), Errno> {
+    pub fn queue(&self, number: i32, value: usize) -> Result<(), Errno> {
         const { assert!(size_of::<Queued>() <= size_of::<siginfo_t>()) };
         let pidfd = self.pidfd.as_ref().ok_or(Errno::ESRCH)?.as_raw_fd();
         // The kernel believes what is said here of pid and user; for SI_USER, kill(2), it would fill them in itself.
         let rt = Rt { pid: self.own.0, uid: self.own.1, value };
-        let queued = Queued { signo: signal(), errno: 0, code: libc::SI_QUEUE, rt };
+        let queued = Queued { signo: signal(), errno: number, code: libc::SI_QUEUE, rt };
         let mut info = MaybeUninit::<siginfo_t>::zeroed();
         // SAFETY: `info` has room for `queued`, which is laid out as the beginning of a siginfo_t.
         unsafe { info.as_mut_ptr().cast::<Queued>().write(queued) };
@@ -138,18 +141,19 @@ impl Inbox {
         Ok(Inbox { fd, bytes: [0; _] })
     }
 
-    /// Waits for signals and takes as many as there are, up to 64: each one's sender, as it calls itself, and its
-    /// value. Those without a value, which kill(2) sends, are not shown.
+    /// Waits for signals and takes as many as there are, up to 64: each one's sender, as it calls itself, its number and
+    /// its value. Those without a value, which kill(2) sends, are not shown.
     ///
     /// # Errors
     /// `EINTR` after another signal.
-    pub fn take(&mut self) -> io::Result<impl Iterator<Item = (i32, usize)>> {
+    pub fn take(&mut self) -> io::Result<impl Iterator<Item = (i32, i32, usize)>> {
         let len = read(&self.fd, &mut self.bytes)?;
         let infos = self.bytes[..len].chunks_exact(size_of::<signalfd_siginfo>());
         Ok(infos.filter_map(|info| {
             // SAFETY: the chunk has the size of the struct, whose fields are all integers.
             let info = unsafe { ptr::read_unaligned(info.as_ptr().cast::<signalfd_siginfo>()) };
-            (info.ssi_code == libc::SI_QUEUE).then_some((info.ssi_pid.cast_signed(), info.ssi_ptr as usize))
+            let sent = (info.ssi_pid.cast_signed(), info.ssi_errno, info.ssi_ptr as usize);
+            (info.ssi_code == libc::SI_QUEUE).then_some(sent)
         }))
     }
 

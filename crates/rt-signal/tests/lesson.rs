@@ -19,8 +19,8 @@ fn main() {
 
 fn values(lesson: &Lesson) -> Result {
     let receiver = lesson.trial.receiver(NO_ARGS)?;
-    lesson.says("`strace -f -e trace=pidfd_send_signal rt-signal-sender hello` shows the three of above")?;
-    let printed = lesson.run("strace -f -e trace=pidfd_send_signal rt-signal-sender hello", &[])?;
+    lesson.says("`strace -f -e trace=pidfd_send_signal rt-signal-sender 'hello world'` shows the three of above")?;
+    let printed = lesson.run("strace -f -e trace=pidfd_send_signal rt-signal-sender 'hello world'", &[])?;
     receiver.wait()?.expect(0)?;
     ensure!(printed.stderr.matches("pidfd_send_signal(").count() == 3, "{printed:?}");
     Ok(())

@@ -1,14 +1,14 @@
 //! The mechanism alone, as a copy of it is tested too.
 #![expect(unsafe_code, reason = "the two ends must be processes of one thread each, which fork(2) makes")]
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use std::{iter, process, ptr, thread};
 
 use nix::errno::Errno;
+use rt_signal::parts::{BYTES, Came, Message, Part, Reader, WINDOW, Writer};
 use rt_signal::rt_signal::{self as rt, BATCH, Inbox, Peer};
-use rt_signal::stream::{BYTES, Reader, WINDOW, Writer};
 
 /// Runs `body` in a child process, in which the signals are blocked.
 ///
@@ -43,36 +43,62 @@ fn ensure(condition: bool) -> io::Result<()> {
     if condition { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 
+/// Takes messages until no more will come.
+fn receive() -> io::Result<Vec<Vec<u8>>> {
+    let mut reader = Reader::new(|pid| Peer::open(pid).map(Some))?;
+    let (mut message, mut messages) = (Message::default(), Vec::new());
+    loop {
+        let Some(part) = reader.next_part() else {
+            reader.fill()?;
+            continue;
+        };
+        match message.add(part)? {
+            Came::More => {}
+            Came::Whole => messages.push(message.bytes().to_vec()),
+            Came::End => return Ok(messages),
+        }
+    }
+}
+
+fn send(writer: &mut Writer, message: &[u8]) -> io::Result<()> {
+    Part::all(message).try_for_each(|part| writer.put(part))
+}
+
 #[test]
-fn every_byte_arrives_as_it_was() {
-    // Many windows full, and not a multiple of what one value holds.
-    let sent: Vec<u8> = (0..20 * WINDOW * BYTES + 3).map(|at| (at % 251) as u8).collect();
+fn every_message_arrives_as_it_was() {
+    // None and a few bytes, whole parts and not, and many windows full.
+    let sizes = (0..3 * BYTES).chain([WINDOW * BYTES, 20 * WINDOW * BYTES + 3]);
+    let sent: Vec<Vec<u8>> = sizes.map(|size| (0..size).map(|at| (at % 251) as u8).collect()).collect();
     let expected = sent.clone();
-    let receiver = child(move || {
-        let mut arrived = vec![0; expected.len()];
-        Reader::new(|pid| Peer::open(pid).map(Some))?.read_exact(&mut arrived)?;
-        ensure(arrived == expected)
-    });
+    let receiver = child(move || ensure(receive()? == expected));
     let sender = child(move || {
         let mut writer = Writer::new(Peer::open(receiver)?)?;
-        writer.write_all(&sent)?;
+        sent.iter().try_for_each(|message| send(&mut writer, message))?;
+        writer.put(Part::END)?;
         writer.flush()
     });
     assert_eq!((exit_status(sender), exit_status(receiver)), (0, 0));
 }
 
 #[test]
+fn a_message_takes_as_many_signals_as_it_has_eight_bytes() {
+    for (size, parts) in [(0, 1), (1, 1), (8, 1), (9, 2), (64, 8), (65, 9)] {
+        assert_eq!(Part::all(&vec![1; size]).count(), parts, "{size} bytes");
+    }
+}
+
+#[test]
 fn a_thousand_are_seen_in_order_and_of_the_standard_signal_one() {
     let one = child(|| {
         let own = Peer::open(process::id().cast_signed())?;
-        (0..1000).try_for_each(|n| own.queue(n))?;
+        (0..1000).try_for_each(|n| own.queue(-n, n as usize))?;
         let (mut inbox, mut seen) = (Inbox::new()?, Vec::new());
         while seen.len() < 1000 {
             let before = seen.len();
             seen.extend(inbox.take()?);
             ensure(seen.len() - before == BATCH.min(1000 - before))?;
         }
-        ensure(seen.into_iter().eq((0..1000).map(|n| (process::id().cast_signed(), n))))
+        ensure(seen.into_iter().eq((0..1000).map(|n| (process::id().cast_signed(), -n, n as usize))))
     });
     let other = child(|| {
         let standard = nix::sys::signal::SigSet::from(nix::sys::signal::Signal::SIGUSR1);
@@ -104,18 +130,16 @@ fn limit(signals: u64) -> io::Result<()> {
 
 #[test]
 fn an_answer_that_finds_no_room_comes_later() {
-    let receiver = child(|| {
-        let mut arrived = vec![0; 2 * WINDOW * BYTES];
-        Reader::new(|pid| Peer::open(pid).map(Some))?.read_exact(&mut arrived)
-    });
+    let receiver = child(|| ensure(receive()?.len() == 2));
     let sender = child(move || {
         let mut writer = Writer::new(Peer::open(receiver)?)?;
         limit(0)?;
-        writer.write_all(&[1; WINDOW * BYTES])?;
+        send(&mut writer, &[1; WINDOW * BYTES])?;
         // Time enough for the reader to take it all and to be refused.
         thread::sleep(Duration::from_millis(100));
         limit(u64::MAX)?;
-        writer.write_all(&[2; WINDOW * BYTES])?;
+        send(&mut writer, &[2; WINDOW * BYTES])?;
+        writer.put(Part::END)?;
         writer.flush()
     });
     assert_eq!((exit_status(sender), exit_status(receiver)), (0, 0));
@@ -126,11 +150,11 @@ fn a_full_queue_says_so_unless_there_is_something_to_wait_for() {
     let status = child(|| {
         let own = || Peer::open(process::id().cast_signed());
         limit(0)?;
-        ensure(own()?.queue(0) == Err(Errno::EAGAIN))?;
-        let error = Writer::new(own()?)?.write(b"x").err();
+        ensure(own()?.queue(0, 0) == Err(Errno::EAGAIN))?;
+        let error = Writer::new(own()?)?.put(Part::END).err();
         ensure(error.is_some_and(|error| error.to_string().contains("RLIMIT_SIGPENDING")))?;
         limit(u64::MAX)?;
-        Ok(own()?.queue(0)?)
+        Ok(own()?.queue(0, 0)?)
     });
     assert_eq!(exit_status(status), 0);
 }
@@ -157,18 +181,17 @@ fn without_room_a_signal_of_kill_is_a_mere_bit() {
 }
 
 #[test]
-fn a_value_that_lies_about_its_length_is_refused() {
-    for lie in [0_u8, BYTES as u8 + 1, u8::MAX] {
-        let receiver = child(|| {
-            // The writer may have ended by now: it needs no answer.
-            let mut reader = Reader::new(|pid| Ok(Some(Peer::new(pid, None))))?;
-            let error = reader.read(&mut [0; 100]).err();
-            ensure(error.is_some_and(|error| error.kind() == io::ErrorKind::InvalidData))
-        });
-        let mut value = [0; size_of::<usize>()];
-        value[0] = lie;
-        let sender = child(|| Ok(Peer::open(receiver)?.queue(usize::from_be_bytes(value))?));
-        assert_eq!((exit_status(sender), exit_status(receiver)), (0, 0), "{lie}");
+fn a_part_that_lies_is_refused() {
+    let part = |left| Part { left, bytes: [b'x'; BYTES] };
+    for lie in [vec![-2], vec![i32::MIN], vec![20, 20], vec![20, 11], vec![20, 13], vec![20, 12, 12], vec![20, 12, -1]]
+    {
+        let mut message = Message::default();
+        let (last, others) = lie.split_last().expect("one that lies");
+        for &left in others {
+            assert_eq!(message.add(part(left)).ok(), Some(Came::More), "{lie:?}");
+        }
+        let refused = message.add(part(*last)).expect_err("a lie");
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidData, "{lie:?}");
     }
 }
 
@@ -178,7 +201,7 @@ fn a_writer_is_told_that_the_reader_has_ended() -> io::Result<()> {
     let peer = Peer::open(gone)?;
     assert_eq!(exit_status(gone), 0);
     // The pid is free again, and perhaps somebody else's by now. The pidfd is nobody else's.
-    let result = Writer::new(peer)?.write(b"x");
+    let result = Writer::new(peer)?.put(Part::END);
     assert_eq!(result.map_err(|error| error.kind()), Err(io::ErrorKind::BrokenPipe));
     assert!(Peer::open(gone).is_err());
     Ok(())

@@ -1,6 +1,5 @@
 //! What is special about realtime signals as a channel, seen through the two programs.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::{fs, thread};
@@ -8,8 +7,8 @@ use std::{fs, thread};
 use common::Link;
 use harness::{NO_ARGS, Pair, Process, Role, Signal, Trial, ensure};
 use libtest_mimic::{Arguments, Completion, Failed};
+use rt_signal::parts::{BYTES, Part, WINDOW, Writer};
 use rt_signal::rt_signal::{self as rt, Peer};
-use rt_signal::stream::{WINDOW, Writer};
 
 const SENDER: &str = env!("CARGO_BIN_EXE_rt-signal-sender");
 const RECEIVER: &str = env!("CARGO_BIN_EXE_rt-signal-receiver");
@@ -26,7 +25,7 @@ const TRIALS: &[(&str, Run)] = &[
     ("what_a_killed_sender_has_queued_is_delivered", killed),
     ("signals_of_strangers_are_ignored", strangers),
     ("a_length_that_is_too_big_is_refused", hostile_length),
-    ("each_value_says_how_many_bytes_it_carries", wire),
+    ("each_signal_says_how_many_bytes_are_left", wire),
 ];
 
 fn main() {
@@ -102,18 +101,18 @@ fn low_limit(trial: &Trial) -> Result {
     Ok(Completion::Completed)
 }
 
-/// Each message of four bytes takes two values: its length, and its bytes.
+/// Each message of eight bytes takes one signal.
 fn window(trial: &Trial) -> Result {
     let receiver = trial.receiver(NO_ARGS)?;
     receiver.stop()?;
-    let sender = trial.launch(Role::Sender).args(["--count", "1000", "--size", "4"]).timeout(0.5).spawn()?;
+    let sender = trial.launch(Role::Sender).args(["--count", "1000", "--size", "8"]).timeout(0.5).spawn()?;
     wait_until(&receiver, "status", is_pending)?;
     // An answer that makes room, but not from the receiver.
-    Peer::open(sender.pid())?.queue(WINDOW / 2)?;
+    Peer::open(sender.pid())?.queue(0, WINDOW / 2)?;
     sender.wait()?.expect(4)?;
     receiver.signal(Signal::CONT)?;
     receiver.wait()?.expect(3)?;
-    ensure!(receiver.stdout().len() == WINDOW / 2 * 4, "{} bytes came out", receiver.stdout().len());
+    ensure!(receiver.stdout().len() == WINDOW * BYTES, "{} bytes came out", receiver.stdout().len());
     Ok(Completion::Completed)
 }
 
@@ -160,11 +159,11 @@ fn killed(trial: &Trial) -> Result {
 fn strangers(trial: &Trial) -> Result {
     let receiver = trial.receiver(NO_ARGS)?;
     let noise = |process: &Process| -> Result<()> {
-        // A message of one byte; an answer to everything; and a signal without a value.
+        // A message of one byte, the end, answers, and a signal without a value.
         let stranger = Peer::open(process.pid())?;
-        [0x0400_0000_0100_0000, 0x0141_0000_0000_0000, 1, 2, 3]
+        [(1, 0x41 << 56), (-1, 0), (0, 1), (0, 2), (0, 3)]
             .into_iter()
-            .try_for_each(|value| stranger.queue(value))?;
+            .try_for_each(|(number, value)| stranger.queue(number, value))?;
         let status = Command::new("bash").args(["-c", &format!("kill -RTMIN {}", process.pid())]).status()?;
         ensure!(status.success(), "kill: {status}");
         Ok(())
@@ -191,8 +190,8 @@ fn hostile_length(trial: &Trial) -> Result {
     args.endpoint = trial.endpoint().map(str::to_owned);
     let link = Link::attach(&args)?;
     let (pid, pidfd) = link.receiver()?;
-    let length = rt_signal::TECHNIQUE.max_message as u32 + 1;
-    Writer::new(Peer::new(pid, Some(pidfd)))?.write_all(&length.to_be_bytes())?;
+    let left = rt_signal::TECHNIQUE.max_message as i32 + 1;
+    Writer::new(Peer::new(pid, Some(pidfd)))?.put(Part { left, bytes: [0; BYTES] })?;
     receiver.wait()?.expect(5)?;
     ensure!(receiver.stderr().contains("65537"), "it says {:?}", receiver.stderr());
     Ok(Completion::Completed)
@@ -203,7 +202,7 @@ fn wire(trial: &Trial) -> Result {
     let receiver = trial.receiver(NO_ARGS)?;
     let trace = trial.path("trace").display().to_string();
     let mut command = Command::new("strace");
-    command.args(["-f", "-o", &trace, "-e", "trace=pidfd_send_signal", SENDER, "hello"]);
+    command.args(["-f", "-o", &trace, "-e", "trace=pidfd_send_signal", SENDER, "hello world"]);
     let output = command.args(["--endpoint", trial.endpoint().unwrap_or_default()]).stdin(Stdio::null()).output();
     let traced = output.is_ok_and(|output| output.status.success());
     if !traced {
@@ -212,8 +211,14 @@ fn wire(trial: &Trial) -> Result {
     }
     receiver.wait()?.expect(0)?;
     let trace = fs::read_to_string(trace)?;
-    let values = ["0x70000000668656c", "0x36c6f0a00000000", "0x4ffffffff000000"];
-    let seen: Vec<&str> = trace.lines().filter_map(|line| line.split("si_ptr=").nth(1)?.split('}').next()).collect();
-    ensure!(seen == values, "other values:\n{trace}");
+    // 12 bytes are left, then 4; the end, -1.
+    let parts = [("ENOMEM", "0x68656c6c6f20776f"), ("EINTR", "0x726c640a00000000"), ("4294967295", "")];
+    let field = |line: &str, name: &str| -> Option<String> {
+        Some(line.split_once(name)?.1.split([',', '}']).next().unwrap_or_default().to_owned())
+    };
+    let seen = trace
+        .lines()
+        .filter_map(|line| field(line, "si_errno=").map(|number| (number, field(line, "si_ptr=").unwrap_or_default())));
+    ensure!(seen.eq(parts.map(|(number, value)| (number.to_owned(), value.to_owned()))), "other values:\n{trace}");
     Ok(Completion::Completed)
 }
