@@ -1,6 +1,8 @@
 //! How realtime signals keep the contract: each carries eight bytes of a message, and how many are left. Who the other
 //! process is, and that it has died, the [`Link`] tells: a signal says only what its sender calls itself.
 
+use std::io;
+
 use common::{
     Args, Carries, Chapter, Context, Delivery, Endpoint, Error, Link, Notices, Reach, Receiver, Result, Sender,
     Technique, WhenFull,
@@ -8,8 +10,6 @@ use common::{
 
 pub mod parts;
 pub mod rt_signal;
-
-use std::io;
 
 use parts::{Came, Message, Part, Reader, Writer};
 use rt_signal::Peer;
