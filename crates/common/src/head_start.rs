@@ -3,10 +3,14 @@
 //! A reader that takes each message as soon as it is there finds the channel empty each time, and so does the writer:
 //! both pay for what the kernel does between empty and not empty, and they meet at its lock or, in shared memory, at
 //! the same cache line. Some microseconds later there are several messages, for one read(2). But where the writer waits
-//! for an answer, or for the core that this process has, nothing comes meanwhile; so a pause that brought nothing is
-//! made shorter, and the full one is tried only now and then.
+//! for an answer nothing comes meanwhile; so a pause that brought nothing is made shorter, and the full one is tried only
+//! now and then.
+//!
+//! A writer that has no core of its own gets this one, sched_yield(2), and goes on until the channel is full or its time is
+//! over. Else the first message would wake the reader, and the second would have to wait for the core again.
 
 use std::hint::spin_loop;
+use std::thread::yield_now;
 
 /// The moment that a writer is given before each read(2).
 #[derive(Debug)]
@@ -15,6 +19,8 @@ pub(crate) struct HeadStart {
     full: u32,
     /// So many bytes are worth a read(2), and then the reader is behind anyway.
     plenty: usize,
+    /// Is the core offered to others first? Who does not read through the kernel does not go there for that.
+    yields: bool,
     pauses: u32,
     /// Bytes that the last read(2) brought.
     bytes: usize,
@@ -28,21 +34,26 @@ const PROBE: u32 = 1024;
 
 impl HeadStart {
     /// Through the kernel: a microsecond or two. It moves a page in less.
-    pub(crate) const KERNEL: HeadStart = HeadStart::new(100, 4096);
+    pub(crate) const KERNEL: HeadStart = HeadStart::new(100, 4096, true);
     /// Through a file: its reader and its writer are in each other's way, and for a reader that sleeps each write makes an
     /// event (inotify(7)).
-    pub(crate) const FILE: HeadStart = HeadStart::new(400, 16 << 10);
+    pub(crate) const FILE: HeadStart = HeadStart::new(400, 16 << 10, true);
     /// Through memory that both have mapped, where a writer gets further in a microsecond.
-    pub(crate) const MEMORY: HeadStart = HeadStart::new(200, 16 << 10);
+    pub(crate) const MEMORY: HeadStart = HeadStart::new(200, 16 << 10, false);
 
-    const fn new(full: u32, plenty: usize) -> HeadStart {
-        HeadStart { full, plenty, pauses: 0, bytes: 0, messages: 0, reads: 0 }
+    const fn new(full: u32, plenty: usize, yields: bool) -> HeadStart {
+        HeadStart { full, plenty, yields, pauses: 0, bytes: 0, messages: 0, reads: 0 }
     }
 
     /// Before a read(2).
     #[inline]
     pub(crate) fn give(&mut self) {
-        for _ in 0..self.due() {
+        let due = self.due();
+        if due > 0 && self.yields {
+            // Where nobody waits for this core it returns at once.
+            yield_now();
+        }
+        for _ in 0..due {
             spin_loop();
         }
     }
