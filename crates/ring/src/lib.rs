@@ -135,25 +135,32 @@ impl<M: Memory> Write for Writer<M> {
         self.write_vectored(&[IoSlice::new(bytes)])
     }
 
-    /// All slices are passed on in one step, so that the reader is woken once.
+    /// All slices are written in one step. A reader that sleeps is woken once, at the end; one that looks finds each piece
+    /// as soon as it is there, and copies it while this side copies the next.
     #[inline]
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let ring = &mut self.0;
         let all = slices.iter().map(|slice| slice.len()).sum::<usize>();
         let wanted = all.min(STEP);
         let room = ring.owned(wanted)?.min(wanted);
-        let mut len = 0;
+        // Copied in all, and since the last that was passed on.
+        let (mut len, mut ahead) = (0, 0);
         for slice in slices {
             // Where there is room for all, no length hangs on the other side's count: a processor that has guessed so
             // copies before it knows the count.
             let part = if room == all { slice.len() } else { slice.len().min(room - len) };
-            ring.each_run(len, part, |cells, at, len| {
-                // SAFETY: as in `read`, the other way round.
-                unsafe { cells.copy_from_nonoverlapping(slice[at..].as_ptr(), len) }
-            });
             len += part;
+            let mut bytes = &slice[..part];
+            while bytes.len() > PIECE {
+                let (piece, rest) = bytes.split_at(PIECE);
+                ring.copy_in(ahead, piece);
+                ring.pass_on_quietly(ahead + PIECE);
+                (ahead, bytes) = (0, rest);
+            }
+            ring.copy_in(ahead, bytes);
+            ahead += bytes.len();
         }
-        ring.pass_on(len);
+        ring.pass_on(ahead);
         Ok(len)
     }
 
@@ -163,9 +170,11 @@ impl<M: Memory> Write for Writer<M> {
     }
 }
 
-/// Bytes that are passed on at once at the most: while one side copies these, the other copies the ones before. A little
-/// more than 64 KiB, so that a message of this size goes in one step with the length in front of it.
+/// Bytes that are written or read in one step at the most. A little more than 64 KiB, so that for a message of this size,
+/// with the length in front of it, the reader is woken once.
 pub const STEP: usize = 68 << 10;
+/// Bytes in a piece.
+const PIECE: usize = 16 << 10;
 
 struct Ring<M> {
     memory: M,
@@ -201,8 +210,21 @@ impl<M: Memory> Ring<M> {
         }
     }
 
+    fn pass_on_quietly(&mut self, len: usize) {
+        self.end.pass_on_quietly(&header(&self.memory).turns, len as u32);
+    }
+
     fn pass_on(&mut self, len: usize) {
         self.end.pass_on(&header(&self.memory).turns, len as u32);
+    }
+
+    /// Copies bytes into the cells that begin `skip` cells on, which are the writer's.
+    #[inline]
+    fn copy_in(&self, skip: usize, bytes: &[u8]) {
+        self.each_run(skip, bytes.len(), |cells, at, len| {
+            // SAFETY: as in `read`, the other way round.
+            unsafe { cells.copy_from_nonoverlapping(bytes[at..].as_ptr(), len) }
+        });
     }
 
     /// Calls `part(cells, at, len)` for the one or two runs of cells that `len` bytes, `skip` bytes on, lie in.

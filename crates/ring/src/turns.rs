@@ -104,15 +104,26 @@ impl End {
         }
     }
 
+    /// Hands the next `len` cells to the other side, and leaves it asleep if it sleeps: [`pass_on`](Self::pass_on) must
+    /// follow.
+    #[inline]
+    pub fn pass_on_quietly(&mut self, shared: &Shared, len: u32) {
+        self.own = self.own.wrapping_add(len);
+        let count = match self.side {
+            Side::Writer => &shared.written.0,
+            Side::Reader => &shared.read.0,
+        };
+        count.store(self.own, Ordering::Release);
+    }
+
     /// Hands the next `len` cells to the other side, and wakes it if it sleeps.
     #[inline]
     pub fn pass_on(&mut self, shared: &Shared, len: u32) {
-        self.own = self.own.wrapping_add(len);
-        let (count, waits) = match self.side {
-            Side::Writer => (&shared.written.0, &shared.reader_waits.0),
-            Side::Reader => (&shared.read.0, &shared.writer_waits.0),
+        self.pass_on_quietly(shared, len);
+        let waits = match self.side {
+            Side::Writer => &shared.reader_waits.0,
+            Side::Reader => &shared.writer_waits.0,
         };
-        count.store(self.own, Ordering::Release);
         // The fence is the dearest step of all, and who never sleeps need not be woken.
         if waits.load(Ordering::Relaxed) == NEVER {
             return;
