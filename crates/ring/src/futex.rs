@@ -1,4 +1,4 @@
-//! Sleeping on a word of shared memory, and waking who sleeps: futex(2).
+//! Sleeping on a word of shared memory, and waking who sleeps: futex(2); and looking again for a while instead.
 //!
 //! The atomics are exported from here too, so that a test can put a model checker in place of all of it.
 #![expect(unsafe_code, reason = "futex(2) has no wrapper in libc or nix")]
@@ -16,7 +16,7 @@ pub use std::sync::atomic::{AtomicU32, Ordering, fence};
 /// # Errors
 /// What `look` returns.
 pub fn spin(time: Duration, mut look: impl FnMut() -> io::Result<bool>) -> io::Result<bool> {
-    /// So many looks take a microsecond or less.
+    /// So many looks take a microsecond or so.
     const LOOKS: u32 = 32;
     let mut began = None;
     while !time.is_zero() {
