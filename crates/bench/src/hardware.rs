@@ -5,6 +5,7 @@ use std::hint::{black_box, spin_loop};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use common::IoBuffer;
 use nix::sys::signal::Signal;
 
 use crate::control::Shared;
@@ -98,7 +99,9 @@ fn nothing() {
 
 /// Copies `size` bytes at a time out of an area of `area` bytes into another.
 fn copy(time: Duration, size: usize, area: usize) -> f64 {
-    let (from, mut to) = (vec![1_u8; area], vec![2_u8; area]);
+    let (mut from, mut to) = (IoBuffer::new(area), IoBuffer::new(area));
+    from.fill(1);
+    to.fill(2);
     let mut at = 0;
     each(time, || {
         to[at..at + size].copy_from_slice(black_box(&from[at..at + size]));

@@ -13,6 +13,8 @@
 
 use std::fmt;
 
+use common::IoBuffer;
+
 /// How much of each message is made anew and checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -82,8 +84,10 @@ impl Form {
     }
 
     /// A buffer for a message, all of it touched.
-    pub fn buffer(&self) -> Vec<u8> {
-        vec![0xa5; self.size]
+    pub fn buffer(&self) -> IoBuffer {
+        let mut buffer = IoBuffer::new(self.size);
+        buffer.fill(0xa5);
+        buffer
     }
 
     /// Makes message `number` in a buffer of this form's size.

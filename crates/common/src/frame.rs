@@ -5,7 +5,7 @@ use std::io::{self, IoSlice, Read, Write};
 
 use crate::head_start::HeadStart;
 use crate::piece::Piece;
-use crate::{Error, Link, Receiver, Result, Sender};
+use crate::{Error, IoBuffer, Link, Receiver, Result, Sender};
 
 /// Bytes in the longest message of a fast stream: what a receiver is willing to hold in memory. A technique's
 /// own `max_message` is what counts.
@@ -109,7 +109,7 @@ impl<W: Write, const N: usize> Sender for FrameWriter<W, N> {
 /// The receiving end of any byte stream. One read(2) may bring many messages. Lengths have `N` bytes.
 pub struct FrameReader<R, F, const N: usize = HEADER> {
     stream: Stream<R, F>,
-    buffer: Vec<u8>,
+    buffer: IoBuffer,
     /// `buffer[start..end]` has been read and not yet returned.
     start: usize,
     end: usize,
@@ -139,7 +139,7 @@ impl<R: Read, F: FnMut() -> io::Result<R>> FrameReader<R, F> {
     pub fn new(link: Link, open: F) -> Self {
         FrameReader {
             stream: Stream::Closed(open),
-            buffer: vec![0; BUFFER],
+            buffer: IoBuffer::new(BUFFER),
             start: 0,
             end: 0,
             finished: false,
@@ -185,9 +185,7 @@ impl<R: Read, F: FnMut() -> io::Result<R>, const N: usize> FrameReader<R, F, N> 
                 self.buffer.copy_within(self.start..self.end, 0);
                 (self.start, self.end) = (0, self.end - self.start);
             }
-            if need + N > self.buffer.len() {
-                self.buffer.resize(need + N, 0);
-            }
+            self.buffer.grow(need + N);
             let len = match &mut self.stream {
                 Stream::Open(stream) => {
                     // Of a long message no more than its rest and the next header: what is read beyond that would

@@ -6,8 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::{fs, process};
 
 use common::{
-    Args, Carries, Chapter, Context, Delivery, Door, Endpoint, Error, Link, Notices, Reach, Receiver, Result, Sender,
-    Technique, WhenFull,
+    Args, Carries, Chapter, Context, Delivery, Door, Endpoint, Error, IoBuffer, Link, Notices, Reach, Receiver, Result,
+    Sender, Technique, WhenFull,
 };
 
 pub mod process_vm;
@@ -48,7 +48,7 @@ pub fn sender(args: &Args) -> Result<impl Sender> {
 pub fn receiver(args: &Args) -> Result<impl Receiver> {
     let (link, door) = Link::listen(args)?;
     // Its pages come when they are written to, and then stay.
-    let buffer = vec![0; MAX_MESSAGE];
+    let buffer = IoBuffer::new(MAX_MESSAGE);
     Ok(ReadReceiver { reader: None, door, buffer, dumpable: true, finished: false, link })
 }
 
@@ -74,7 +74,7 @@ impl Sender for ReadSender {
 struct ReadReceiver {
     reader: Option<Reader>,
     door: Door,
-    buffer: Vec<u8>,
+    buffer: IoBuffer,
     /// May the sender be read at all? Asked while it is there.
     dumpable: bool,
     finished: bool,

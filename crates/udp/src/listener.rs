@@ -4,6 +4,8 @@
 use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
+use common::IoBuffer;
+
 use crate::numbers::{HEADER, Kind, Tally, header, parse};
 use crate::peer_user::{Peer, udp_peer};
 use crate::udp;
@@ -17,7 +19,7 @@ pub struct Listener {
     /// All that was sent before the socket was connected has been taken.
     alone: bool,
     tally: Tally,
-    buffer: Vec<u8>,
+    buffer: IoBuffer,
 }
 
 /// What the sender has said.
@@ -33,7 +35,7 @@ impl Listener {
     /// A receiver over this socket, which is bound and not connected.
     pub fn new(socket: UdpSocket) -> Listener {
         // One byte more, so that a longer one, which IPv6 could carry, is not taken for one of this length.
-        let buffer = vec![0; udp::LONGEST + 1];
+        let buffer = IoBuffer::new(udp::LONGEST + 1);
         Listener { socket, member: None, sender: None, alone: false, tally: Tally::new(0), buffer }
     }
 

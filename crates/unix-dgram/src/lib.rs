@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 use common::sign::{DLE, Heard};
 use common::{
-    Args, Carries, Chapter, Context, Delivery, Endpoint, Error, Extra, Link, Notices, Reach, Receiver, Result, Sender,
-    Technique, WhenFull, sign,
+    Args, Carries, Chapter, Context, Delivery, Endpoint, Error, Extra, IoBuffer, Link, Notices, Reach, Receiver,
+    Result, Sender, Technique, WhenFull, sign,
 };
 use nix::errno::Errno;
 use nix::sys::socket::UnixAddr;
@@ -97,7 +97,7 @@ pub fn receiver(args: &Args) -> Result<impl Receiver> {
     let create = || unix_dgram::create(&path).map_err(not_a_receiver);
     let (link, socket) = Link::claim(args, create, move || unix_dgram::remove(&remove))?;
     args.spin_on(&socket).doing("fcntl")?;
-    let buffer = vec![0; 1 + TECHNIQUE.max_message];
+    let buffer = IoBuffer::new(1 + TECHNIQUE.max_message);
     Ok(DatagramReceiver { socket, sender: Sought::Anybody, buffer, finished: false, link })
 }
 
@@ -114,7 +114,7 @@ enum Sought {
 struct DatagramReceiver {
     socket: UnixDatagram,
     sender: Sought,
-    buffer: Vec<u8>,
+    buffer: IoBuffer,
     finished: bool,
     link: Link,
 }

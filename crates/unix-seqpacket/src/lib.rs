@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use common::sign::{DLE, Heard};
 use common::{
-    Args, Carries, Chapter, Context, Delivery, Endpoint, Error, Extra, Link, Notices, Reach, Receiver, Result, Sender,
-    Technique, WhenFull, sign,
+    Args, Carries, Chapter, Context, Delivery, Endpoint, Error, Extra, IoBuffer, Link, Notices, Reach, Receiver,
+    Result, Sender, Technique, WhenFull, sign,
 };
 use nix::errno::Errno;
 
@@ -86,7 +86,7 @@ pub fn receiver(args: &Args) -> Result<impl Receiver> {
     let remove = path.clone();
     let create = || unix_seqpacket::create(&path).map_err(not_a_receiver);
     let (link, listener) = Link::claim(args, create, move || unix_seqpacket::remove(&remove))?;
-    let buffer = vec![0; 1 + TECHNIQUE.max_message];
+    let buffer = IoBuffer::new(1 + TECHNIQUE.max_message);
     Ok(RecordReceiver { socket: listener, listening: true, buffer, finished: false, args: args.clone(), link })
 }
 
@@ -94,7 +94,7 @@ struct RecordReceiver {
     /// First the listener, then the connection in its place: whoever connects after that is refused at once.
     socket: OwnedFd,
     listening: bool,
-    buffer: Vec<u8>,
+    buffer: IoBuffer,
     finished: bool,
     args: Args,
     link: Link,

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{Read, Write};
 
-use common::{Context, Receiver, Result, Sender};
+use common::{Context, IoBuffer, Receiver, Result, Sender};
 use interprocess::local_socket::prelude::*;
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, Stream};
 
@@ -16,7 +16,7 @@ pub struct Tx(Stream);
 /// The receiving end.
 pub struct Rx {
     stream: Stream,
-    buffer: Vec<u8>,
+    buffer: IoBuffer,
 }
 
 /// Both ends are connected before the fork(2): connect(2) does not wait for accept(2).
@@ -31,7 +31,7 @@ pub fn channel(
     // The listener has removed it, where all went well.
     let _ = fs::remove_file(&path);
     let (sender, stream) = connected.doing("Stream::connect")?;
-    let buffer = vec![0; setup.size];
+    let buffer = IoBuffer::new(setup.size);
     Ok((move || Ok(Tx(sender)), move || Ok(Rx { stream, buffer })))
 }
 

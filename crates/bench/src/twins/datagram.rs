@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use common::{Context, Receiver, Result, Sender};
+use common::{Context, IoBuffer, Receiver, Result, Sender};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, setsockopt, socketpair, sockopt};
 use nix::sys::time::TimeVal;
 
@@ -25,7 +25,7 @@ pub struct Receiving {
     flags: MsgFlags,
     /// How often to look for a message without sleeping, where it may have been lost.
     tries: u32,
-    buffer: Vec<u8>,
+    buffer: IoBuffer,
 }
 
 /// How long a receiver of UDP waits for a message that may have been the last and may have been lost. It is behind
@@ -67,7 +67,7 @@ fn ends(setup: &Setup<'_>, to: OwnedFd, from: OwnedFd) -> (Sending, Receiving) {
         Wait::Block => MsgFlags::empty(),
         Wait::Spin => MsgFlags::MSG_DONTWAIT,
     };
-    (Sending { fd: to, flags }, Receiving { fd: from, flags, tries: u32::MAX, buffer: vec![0; setup.size] })
+    (Sending { fd: to, flags }, Receiving { fd: from, flags, tries: u32::MAX, buffer: IoBuffer::new(setup.size) })
 }
 
 impl Sender for Sending {

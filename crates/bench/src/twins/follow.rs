@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::hint::spin_loop;
 use std::io::{self, Read, Write};
 
-use common::{Context, Receiver, Result, Sender};
+use common::{Context, IoBuffer, Receiver, Result, Sender};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
 use crate::results::Wait;
@@ -18,7 +18,7 @@ pub struct Follower {
     file: File,
     changes: Inotify,
     wait: Wait,
-    buffer: Vec<u8>,
+    buffer: IoBuffer,
 }
 
 /// A file in the private folder.
@@ -30,7 +30,7 @@ pub fn file(setup: &Setup<'_>) -> Result<(Appender, Follower)> {
         let changes = Inotify::init(InitFlags::IN_CLOEXEC)?;
         changes.add_watch(&path, AddWatchFlags::IN_MODIFY)?;
         fs::remove_file(&path)?;
-        Ok((Appender(to), Follower { file, changes, wait: setup.wait, buffer: vec![0; setup.size] }))
+        Ok((Appender(to), Follower { file, changes, wait: setup.wait, buffer: IoBuffer::new(setup.size) }))
     };
     make().doing("open")
 }

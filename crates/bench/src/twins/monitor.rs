@@ -5,7 +5,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::rc::Rc;
 
-use common::{Context, Receiver, Result, Sender};
+use common::{Context, IoBuffer, Receiver, Result, Sender};
 
 use super::slot::Slots;
 use crate::control::Shared;
@@ -39,7 +39,7 @@ pub struct Writer {
 pub struct Reader {
     shared: Rc<Buffer>,
     slots: Slots,
-    buffer: Vec<u8>,
+    buffer: IoBuffer,
 }
 
 /// What an end does with a slot.
@@ -55,7 +55,7 @@ pub fn robust_mutex(setup: &Setup<'_>) -> Result<(Writer, Reader)> {
     let shared = Rc::new(Buffer { memory, wait: setup.wait });
     shared.init().doing("pthread_mutex_init")?;
     let slots = Slots::new(setup, SLOTS)?;
-    let reader = Reader { shared: Rc::clone(&shared), slots: slots.other(), buffer: vec![0; setup.size] };
+    let reader = Reader { shared: Rc::clone(&shared), slots: slots.other(), buffer: IoBuffer::new(setup.size) };
     Ok((Writer { shared, slots }, reader))
 }
 

@@ -5,7 +5,7 @@
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use common::{Context, Receiver, Result, Sender};
+use common::{Context, IoBuffer, Receiver, Result, Sender};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
@@ -21,7 +21,7 @@ pub struct Writer {
 /// The end that reads.
 pub struct Reader {
     socket: OwnedFd,
-    buffer: Vec<u8>,
+    buffer: IoBuffer,
 }
 
 /// The writer's pid, and the address of its buffer.
@@ -31,7 +31,7 @@ const OFFER: usize = 2 * size_of::<u64>();
 pub fn process_vm(setup: &Setup<'_>) -> Result<(Writer, Reader)> {
     let pair = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC);
     let (to, from) = pair.doing("socketpair")?;
-    Ok((Writer { socket: to, granted: false }, Reader { socket: from, buffer: vec![0; setup.size] }))
+    Ok((Writer { socket: to, granted: false }, Reader { socket: from, buffer: IoBuffer::new(setup.size) }))
 }
 
 impl Sender for Writer {

@@ -5,7 +5,7 @@ use std::hint::spin_loop;
 use std::rc::Rc;
 use std::{io, process};
 
-use common::{Context, Receiver, Result, Sender};
+use common::{Context, IoBuffer, Receiver, Result, Sender};
 use nix::mqueue::{MQ_OFlag, MqAttr, MqdT, mq_close, mq_open, mq_receive, mq_send, mq_unlink};
 use nix::sys::stat::Mode;
 
@@ -24,7 +24,7 @@ pub struct PosixSending(Rc<Posix>);
 /// The receiving end of a POSIX message queue.
 pub struct PosixReceiving {
     queue: Rc<Posix>,
-    buffer: Vec<u8>,
+    buffer: IoBuffer,
 }
 
 /// A queue whose name is gone as soon as it is open.
@@ -38,7 +38,7 @@ pub fn posix_mq(setup: &Setup<'_>) -> Result<(PosixSending, PosixReceiving)> {
     let queue = mq_open(name.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR, Some(&sizes)).doing("mq_open")?;
     let queue = Rc::new(Posix(Some(queue)));
     mq_unlink(name.as_str()).doing("mq_unlink")?;
-    let receiving = PosixReceiving { queue: Rc::clone(&queue), buffer: vec![0; setup.size] };
+    let receiving = PosixReceiving { queue: Rc::clone(&queue), buffer: IoBuffer::new(setup.size) };
     Ok((PosixSending(queue), receiving))
 }
 

@@ -8,7 +8,7 @@ use std::io;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use common::{Context, Receiver, Result, Sender};
+use common::{Context, IoBuffer, Receiver, Result, Sender};
 
 use super::futex;
 use crate::control::Shared;
@@ -52,7 +52,7 @@ pub struct Writer(Ring);
 /// The reading end.
 pub struct Reader {
     ring: Ring,
-    buffer: Vec<u8>,
+    buffer: IoBuffer,
 }
 
 /// A ring of slots in memory without a name: how it is found makes no difference to its messages, and POSIX's and System
@@ -78,7 +78,7 @@ fn ring(setup: &Setup<'_>, map: impl FnOnce(usize) -> io::Result<Shared>) -> Res
     let memory = Rc::new(map(SLOTS + slots * step).doing("mmap")?);
     let ring =
         |memory| Ring { memory, size: setup.size, step, slots: slots as u32, wait: setup.wait, own: 0, other: 0 };
-    let buffer = vec![0; setup.size];
+    let buffer = IoBuffer::new(setup.size);
     Ok((Writer(ring(Rc::clone(&memory))), Reader { ring: ring(memory), buffer }))
 }
 

@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use common::{Context, Receiver, Result, Sender};
+use common::{Context, IoBuffer, Receiver, Result, Sender};
 use nix::sched::sched_yield;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
@@ -77,14 +77,14 @@ pub struct Bits {
 pub struct BitsIn {
     meeting: Rc<Meeting>,
     told: bool,
-    buffer: Vec<u8>,
+    buffer: IoBuffer,
 }
 
 /// SIGUSR1 is a 0, SIGUSR2 is a 1, and SIGUSR1 acknowledges each.
 pub fn standard(setup: &Setup<'_>) -> Result<(Bits, BitsIn)> {
     block(setup, SigSet::from_iter([ZERO, ONE]))?;
     let meeting = Meeting::new()?;
-    let receiving = BitsIn { meeting: Rc::clone(&meeting), told: false, buffer: vec![0; setup.size] };
+    let receiving = BitsIn { meeting: Rc::clone(&meeting), told: false, buffer: IoBuffer::new(setup.size) };
     Ok((Bits { meeting, receiver: None }, receiving))
 }
 
@@ -113,7 +113,7 @@ impl Receiver for BitsIn {
             self.told = true;
         }
         let bits = SigSet::from_iter([ZERO, ONE]);
-        for byte in &mut self.buffer {
+        for byte in &mut *self.buffer {
             *byte = 0;
             for bit in 0..u8::BITS {
                 let info = wait(&bits).doing("sigwaitinfo")?;
@@ -137,14 +137,14 @@ pub struct Words {
 pub struct WordsIn {
     meeting: Rc<Meeting>,
     told: bool,
-    buffer: Vec<u8>,
+    buffer: IoBuffer,
 }
 
 /// A word in a signal's value. Each such signal waits in its turn, and nothing is merged.
 pub fn realtime(setup: &Setup<'_>) -> Result<(Words, WordsIn)> {
     block(setup, wait_set())?;
     let meeting = Meeting::new()?;
-    let receiving = WordsIn { meeting: Rc::clone(&meeting), told: false, buffer: vec![0; setup.size] };
+    let receiving = WordsIn { meeting: Rc::clone(&meeting), told: false, buffer: IoBuffer::new(setup.size) };
     Ok((Words { meeting, receiver: None }, receiving))
 }
 

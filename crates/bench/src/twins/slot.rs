@@ -5,7 +5,7 @@
 use std::io;
 use std::rc::Rc;
 
-use common::{Context, Receiver, Result, Sender};
+use common::{Context, IoBuffer, Receiver, Result, Sender};
 
 use crate::control::Shared;
 use crate::source::Setup;
@@ -81,14 +81,14 @@ pub struct Writer<C> {
 pub struct Reader<C> {
     slots: Slots,
     counters: Rc<C>,
-    buffer: Vec<u8>,
+    buffer: IoBuffer,
 }
 
 /// Both ends around `count` slots.
 pub fn ends<C>(setup: &Setup<'_>, count: usize, counters: C) -> Result<(Writer<C>, Reader<C>)> {
     let slots = Slots::new(setup, count)?;
     let counters = Rc::new(counters);
-    let reader = Reader { slots: slots.other(), counters: Rc::clone(&counters), buffer: vec![0; setup.size] };
+    let reader = Reader { slots: slots.other(), counters: Rc::clone(&counters), buffer: IoBuffer::new(setup.size) };
     Ok((Writer { slots, counters }, reader))
 }
 

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 
-use common::{Context, Receiver, Result, Sender};
+use common::{Context, IoBuffer, Receiver, Result, Sender};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -21,7 +21,7 @@ pub struct Writer(File);
 /// The reading end.
 pub struct Reader {
     file: File,
-    buffer: Vec<u8>,
+    buffer: IoBuffer,
 }
 
 /// pipe(2).
@@ -72,7 +72,7 @@ fn ends(setup: &Setup<'_>, writer: OwnedFd, reader: OwnedFd) -> io::Result<(Writ
         };
         fcntl(fd, FcntlArg::F_SETFL(flags))?;
     }
-    Ok((Writer(writer.into()), Reader { file: reader.into(), buffer: vec![0; setup.size] }))
+    Ok((Writer(writer.into()), Reader { file: reader.into(), buffer: IoBuffer::new(setup.size) }))
 }
 
 impl Sender for Writer {
