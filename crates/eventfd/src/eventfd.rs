@@ -6,7 +6,7 @@
 //! turn it is:
 //!
 //! ```text
-//! producer   read(free) ── copy in ── write(full)         free  slots to fill, 8 at first
+//! producer   read(free) ── copy in ── write(full)         free  slots to fill, 32 at first
 //! consumer   read(full) ── copy out ─ write(free)         full  slots to take, 0 at first
 //! ```
 //!
@@ -33,8 +33,9 @@ use slots::{SLOT, Slots};
 
 use super::scm_rights::ready;
 
-/// Slots in the buffer: how far the producer can be ahead of the consumer.
-pub const SLOTS: usize = 8;
+/// Slots in the buffer: how far the producer can be ahead of the consumer. To be woken takes as long as many records take:
+/// with few slots both ends would sleep all the time.
+pub const SLOTS: usize = 32;
 
 const SIZE: NonZeroUsize = NonZeroUsize::new(SLOTS * SLOT).unwrap();
 /// Nobody can make the memory shorter or longer, nor take these seals off.

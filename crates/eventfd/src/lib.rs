@@ -24,7 +24,7 @@ pub const TECHNIQUE: Technique = Technique {
     name: "eventfd",
     summary: "the bounded buffer without names: two eventfds count the free and full slots of shared memory",
     chapter: Chapter::More,
-    kernel_object: "two counters and eight pages of memory, without names",
+    kernel_object: "two counters and 32 pages of memory, without names",
     carries: Carries::Messages,
     reach: Reach::Family,
     delivery: Delivery::Reliable,

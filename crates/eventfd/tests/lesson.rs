@@ -23,12 +23,12 @@ fn look(lesson: &Lesson) -> Result {
     let sender = lesson.trial.launch(Role::Sender).stdin_open("").spawn()?;
     let pid = sender.pid().to_string();
     let which = [("$(pgrep -x eventfd-sender)", pid.as_str())];
-    lesson.says("tells the counts: 8 and 0")?;
-    lesson.until("the counts are 8 and 0", || {
+    lesson.says("tells the counts in hexadecimal: 20 and 0")?;
+    lesson.until("all slots are free and none is full", || {
         let printed = lesson.run("grep -h eventfd /proc/$(pgrep -x eventfd-sender)/fdinfo/*", &which)?;
         let mut lines = printed.stdout.lines().filter_map(|line| line.strip_prefix("eventfd-count:"));
         let counts = [lines.next(), lines.next()].map(|count| count.unwrap_or("?").trim());
-        Ok(counts == ["8", "0"])
+        Ok(counts == ["20", "0"])
     })?;
     let printed = lesson.run("ls -l /proc/$(pgrep -x eventfd-sender)/fd", &which)?;
     for (file, count) in [("/memfd:eventfd-slots (deleted)", 1), ("anon_inode:[eventfd]", 2)] {

@@ -15,7 +15,7 @@ pub const TECHNIQUE: Technique = Technique {
     name: "posix-sem",
     summary: "the bounded buffer: two named semaphores count the free and full slots of shared memory",
     chapter: Chapter::Semaphore,
-    kernel_object: "two counters and eight pages in /dev/shm, found by names",
+    kernel_object: "two counters and 32 pages in /dev/shm, found by names",
     carries: Carries::Messages,
     reach: Reach::Host,
     delivery: Delivery::Reliable,

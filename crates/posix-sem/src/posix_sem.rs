@@ -1,11 +1,11 @@
-//! The bounded buffer of the textbooks: eight slots of shared memory and two semaphores that count them.
+//! The bounded buffer of the textbooks: a row of slots in shared memory and two semaphores that count them.
 //!
 //! A semaphore is a number that never falls below 0: sem_wait(3) takes 1 off and sleeps while there is nothing
 //! to take, sem_post(3) adds 1 and wakes a sleeper. It carries no data. So the records lie in shared memory,
 //! and the semaphores say whose turn it is:
 //!
 //! ```text
-//! producer   wait(free) ── copy in ── post(full)          free  slots to fill, 8 at first
+//! producer   wait(free) ── copy in ── post(full)          free  slots to fill, 32 at first
 //! consumer   wait(full) ── copy out ─ post(free)          full  slots to take, 0 at first
 //! ```
 //!
@@ -30,8 +30,9 @@ use nix::unistd::geteuid;
 pub use slots::MAX;
 use slots::{SLOT, Slots};
 
-/// Slots in the buffer: how far the producer can be ahead of the consumer.
-pub const SLOTS: usize = 8;
+/// Slots in the buffer: how far the producer can be ahead of the consumer. To be woken takes as long as many records take:
+/// with few slots both ends would sleep all the time.
+pub const SLOTS: usize = 32;
 
 const SIZE: NonZeroUsize = NonZeroUsize::new(SLOTS * SLOT).unwrap();
 

@@ -19,7 +19,7 @@ fn look(lesson: &Lesson) -> Result {
     let receiver = lesson.trial.receiver(NO_ARGS)?;
     lesson.says("shows the count in the first number")?;
     let printed = lesson.run("od -An -tu4 -N8 /dev/shm/sem.ipc-lab-UID-posix-sem-free", &place)?;
-    ensure!(printed.stdout.split_whitespace().next() == Some("8"), "{printed:?}");
+    ensure!(printed.stdout.split_whitespace().next() == Some("32"), "{printed:?}");
     let sender = lesson.trial.launch(Role::Sender).stdin_open("hello\n").spawn()?;
     receiver.wait_for_stdout(6)?;
     let printed = lesson.run("xxd /dev/shm/ipc-lab-UID-posix-sem | head -2", &place)?;

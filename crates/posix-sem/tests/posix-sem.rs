@@ -45,7 +45,7 @@ fn leftovers(endpoint: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_sender_is_ahead_by_eight_slots_and_no_more() {
+fn a_sender_is_ahead_by_all_slots_and_no_more() {
     let endpoint = endpoint("ahead");
     let (child, _stderr) = receiver(&endpoint);
     assert_eq!(leftovers(&endpoint).len(), 4, "the memory, two semaphores and the lock file");
@@ -106,7 +106,7 @@ fn what_somebody_else_has_made_is_left_alone() {
 
 /// The README's experiment: nobody owns a semaphore, so nobody is told when its user is dead.
 #[test]
-fn a_buffer_without_a_consumer_takes_eight_records_and_then_waits_for_ever() {
+fn a_buffer_without_a_consumer_takes_as_many_records_as_slots_and_then_waits_for_ever() {
     let name = endpoint("nobody");
     drop(Buffer::create(&name).expect("create"));
     let (report, reports) = mpsc::channel();

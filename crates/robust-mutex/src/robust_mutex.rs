@@ -34,8 +34,9 @@ use super::condition::Condition;
 use super::futex::{AtomicU32, Ordering};
 use super::mutex::{Guard, Mutex, Robustness};
 
-/// Slots in the buffer: how far the producer can be ahead of the consumer.
-pub const SLOTS: usize = 8;
+/// Slots in the buffer: how far the producer can be ahead of the consumer. To be woken takes as long as many records take:
+/// with few slots both ends would sleep all the time.
+pub const SLOTS: usize = 32;
 
 /// The header has a page of its own.
 const SIZE: usize = (1 + SLOTS) * SLOT;

@@ -196,9 +196,9 @@ fn what_exists_is_not_used_and_what_is_no_buffer_is_not_opened() -> io::Result<(
     // Half-made: without bytes first, and then without a mutex.
     fs::write(&path, [])?;
     assert_eq!(error(Buffer::open(&name)), Err(io::ErrorKind::WouldBlock));
-    fs::write(&path, [0; 9 * 4096])?;
+    fs::write(&path, [0; (1 + SLOTS) * 4096])?;
     assert_eq!(error(Buffer::open(&name)), Err(io::ErrorKind::WouldBlock));
-    for other in [vec![7; 9 * 4096], vec![0; 100]] {
+    for other in [vec![7; (1 + SLOTS) * 4096], vec![0; 100]] {
         fs::write(&path, other)?;
         assert_eq!(error(Buffer::open(&name)), Err(io::ErrorKind::InvalidData));
     }

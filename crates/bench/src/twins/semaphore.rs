@@ -13,7 +13,7 @@ use crate::control::Shared;
 use crate::results::Wait;
 use crate::source::Setup;
 
-/// As many slots as the techniques have that have more than one.
+/// A textbook's buffer. The techniques have more slots, as `pipe` has a larger pipe: that is for the ratio to show.
 const SLOTS: u32 = 8;
 
 /// Unnamed POSIX semaphores in shared memory; a name makes no difference once they are open.
