@@ -110,9 +110,7 @@ fn calls(lesson: &Lesson) -> Result {
 
 /// That it measures, not what.
 fn pool(lesson: &Lesson) -> Result {
-    const COMMAND: &str = "cargo run --release -p memfd --example memfd-pool";
-    let built = lesson.trial.pair.sender.with_file_name("examples").join("memfd-pool");
-    let printed = lesson.run(COMMAND, &[(COMMAND, &built.display().to_string())])?;
+    let printed = lesson.run("cargo run --release -p memfd --example memfd-pool", &[])?;
     ensure!(printed.code == Some(0), "{printed:?}");
     let rows: Vec<Vec<f64>> = printed
         .stdout
