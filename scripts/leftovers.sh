@@ -248,7 +248,7 @@ if ((clean)); then
     search >/dev/null
     if ((left || !queues_seen)); then
         before=("${names[@]}")
-        [[ -n $programs ]] || for dir in "${CARGO_TARGET_DIR:-$root/target}"/{release,debug}; do
+        [[ -n $programs ]] || for dir in "${CARGO_TARGET_DIR:-$root/target}"/{debug,release}; do
             if compgen -G "$dir/*-receiver" >/dev/null; then
                 programs=$dir
                 break

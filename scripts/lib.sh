@@ -78,20 +78,20 @@ need_technique() {
 }
 
 # build [CARGO-ARGUMENT...]: builds the programs, unless --programs said where they are, and asks each what
-# it is.
+# it is. They are those that the lessons name and the tests run; what measures asks for --release.
 build() {
     if [[ -z $programs ]]; then
         need_cargo
         local executable name
         for name in $(technique_names); do
-            if [[ ! -x ${CARGO_TARGET_DIR:-$root/target}/release/$name-receiver ]]; then
+            if [[ ! -x ${CARGO_TARGET_DIR:-$root/target}/debug/$name-receiver ]]; then
                 say "building the programs; this takes a minute or two"
                 break
             fi
         done
         (($#)) || set -- --workspace
         # Cargo alone knows where its target folder is.
-        executable=$(cd -- "$root" && cargo build --release --locked --quiet --bins "$@" \
+        executable=$(cd -- "$root" && cargo build --locked --quiet --bins "$@" \
             --message-format=json-render-diagnostics |
             sed -n 's/.*"executable":"\([^"]*\)".*/\1/p') || die 1 "the programs could not be built"
         [[ -n $executable ]] || die 1 "there are no programs in crates/*/src/bin"

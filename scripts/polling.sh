@@ -38,7 +38,7 @@ while (($#)); do
     shift 2
 done
 need_technique "$name"
-build --package "$name"
+build --release --package "$name"
 make_work_dir
 options=(--timeout 20)
 

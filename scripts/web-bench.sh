@@ -62,7 +62,7 @@ else
 fi
 ((!write || ${#servers[@]} == 4)) || die 77 "--write needs all servers in the same run"
 
-build -p web-server
+build --release -p web-server
 make_work_dir
 # Apache's children are another user's.
 chmod 0711 "$work"

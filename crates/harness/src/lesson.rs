@@ -14,8 +14,8 @@ use crate::{EndpointKind, Pair, Result, Trial, ensure};
 
 /// How long a trial may take.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// How many seconds a command may.
-const COMMAND: &str = "50";
+/// How many seconds a command may: cargo may have to build something first.
+const COMMAND: &str = "240";
 
 /// A trial of what a lesson says.
 pub type Run = fn(&Lesson) -> Result;
