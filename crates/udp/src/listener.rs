@@ -4,8 +4,6 @@
 use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
-use common::IoBuffer;
-
 use crate::numbers::{HEADER, Kind, Tally, header, parse};
 use crate::peer_user::{Peer, udp_peer};
 use crate::udp;
@@ -19,7 +17,7 @@ pub struct Listener {
     /// All that was sent before the socket was connected has been taken.
     alone: bool,
     tally: Tally,
-    buffer: IoBuffer,
+    buffer: Vec<u8>,
 }
 
 /// What the sender has said.
@@ -35,7 +33,7 @@ impl Listener {
     /// A receiver over this socket, which is bound and not connected.
     pub fn new(socket: UdpSocket) -> Listener {
         // One byte more, so that a longer one, which IPv6 could carry, is not taken for one of this length.
-        let buffer = IoBuffer::new(udp::LONGEST + 1);
+        let buffer = vec![0; udp::LONGEST + 1];
         Listener { socket, member: None, sender: None, alone: false, tally: Tally::new(0), buffer }
     }
 
