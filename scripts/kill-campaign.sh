@@ -12,4 +12,4 @@ if [[ -n "${PAIR:-}" ]]; then
     export PAIR
 fi
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
-exec cargo run --quiet --package harness --bin kill-campaign -- "$@"
+exec cargo run --quiet --bin kill-campaign -- "$@"
