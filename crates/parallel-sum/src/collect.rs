@@ -1,6 +1,7 @@
 //! Workers, and a channel from each to the parent.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -34,14 +35,16 @@ impl Job for Collect<'_> {
         channel: impl Fn(&Ends) -> Result<(ToSend, ToReceive)>,
     ) -> Self::Output {
         let folder = Folder::new()?;
-        let mut crew = Crew::default();
         let mut parts = Vec::new();
-        let mut receivers = Vec::new();
+        let mut receivers = VecDeque::new();
+        // Last, and so dropped first: where this fails, the workers are ended while their channels are still open, or
+        // they would complain of that.
+        let mut crew = Crew::default();
         for (number, range) in self.shares.iter().copied().enumerate() {
             let mut ends = Ends::private(technique, folder.path(), number as u32);
             ends.receiver.end_waits_after(crew.hopeless(number));
             let (to_send, to_receive) = channel(&ends)?;
-            receivers.push(to_receive);
+            receivers.push_back(to_receive);
             let pid = crew.start(|| {
                 // fork(2) has copied the parent's ends of all channels so far. While a copy is open somewhere, nobody
                 // is told that the end is closed.
@@ -53,7 +56,8 @@ impl Job for Collect<'_> {
         crew.complete(self.quiet)?;
         // One channel at a time: ten message queues at once are more than the kernel grants a user, and standard
         // signals of ten workers at once would merge. A worker that is done before its turn waits for its receiver.
-        for (number, (part, to_receive)) in parts.iter_mut().zip(receivers).enumerate() {
+        for (number, part) in parts.iter_mut().enumerate() {
+            let Some(to_receive) = receivers.pop_front() else { break };
             part.result = Some(receive(number, to_receive).map_err(|error| crew.explain(number, error))?);
             // Not before it has ended has it let go of its end, and with it of the kernel's object.
             crew.wait(number)?;
