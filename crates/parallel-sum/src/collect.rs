@@ -2,8 +2,8 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::io;
 use std::time::{Duration, Instant};
+use std::{io, iter};
 
 use catalog::{Ends, Job};
 use common::{Context, Error, Folder, Receiver, Result, Sender, Technique};
@@ -56,8 +56,8 @@ impl Job for Collect<'_> {
         crew.complete(self.quiet)?;
         // One channel at a time: ten message queues at once are more than the kernel grants a user, and standard
         // signals of ten workers at once would merge. A worker that is done before its turn waits for its receiver.
-        for (number, part) in parts.iter_mut().enumerate() {
-            let Some(to_receive) = receivers.pop_front() else { break };
+        let in_turn = iter::from_fn(|| receivers.pop_front());
+        for (number, (part, to_receive)) in parts.iter_mut().zip(in_turn).enumerate() {
             part.result = Some(receive(number, to_receive).map_err(|error| crew.explain(number, error))?);
             // Not before it has ended has it let go of its end, and with it of the kernel's object.
             crew.wait(number)?;
