@@ -21,7 +21,7 @@ struct Monitor {
     full: usize,
 }
 
-/// As many slots as the technique has.
+/// A textbook's buffer; see `semaphore.rs`.
 const SLOTS: usize = 8;
 
 struct Buffer {
