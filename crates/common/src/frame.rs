@@ -76,15 +76,20 @@ impl<W: Write, const N: usize> FrameWriter<W, N> {
         } else {
             let mut slices = [IoSlice::new(header), IoSlice::new(payload)];
             let mut rest = &mut slices[..];
-            while !rest.is_empty() {
+            let mut left = header.len() + payload.len();
+            while left > 0 {
                 let len = self.link.wait("write", || not_nothing(self.stream.write_vectored(rest)))?;
-                IoSlice::advance_slices(&mut rest, len);
+                left -= len;
+                if left > 0 {
+                    IoSlice::advance_slices(&mut rest, len);
+                }
             }
         }
         Ok(())
     }
 }
 
+#[inline]
 fn not_nothing(written: io::Result<usize>) -> io::Result<usize> {
     match written {
         Ok(0) => Err(io::ErrorKind::WriteZero.into()),
@@ -176,7 +181,12 @@ impl<R: Read, F: FnMut() -> io::Result<R>> FrameReader<R, F> {
 }
 
 impl<R: Read, F: FnMut() -> io::Result<R>, const N: usize> FrameReader<R, F, N> {
-    /// Reads until at least `need` bytes stand at `start`.
+    /// Sees to it that at least `need` bytes stand at `start`.
+    #[inline]
+    fn have(&mut self, need: usize) -> Result<()> {
+        if self.end - self.start < need { self.fill(need) } else { Ok(()) }
+    }
+
     fn fill(&mut self, need: usize) -> Result<()> {
         while self.end - self.start < need {
             if self.start == self.end {
@@ -216,7 +226,7 @@ impl<R: Read, F: FnMut() -> io::Result<R>, const N: usize> Receiver for FrameRea
         if self.finished {
             return Ok(None);
         }
-        self.fill(N)?;
+        self.have(N)?;
         let mut header = [0; HEADER];
         header[HEADER - N..].copy_from_slice(&self.buffer[self.start..][..N]);
         let header = u32::from_be_bytes(header);
@@ -232,7 +242,7 @@ impl<R: Read, F: FnMut() -> io::Result<R>, const N: usize> Receiver for FrameRea
         if len > max {
             return Err(Error::too_long(len, max).with_hint("announced by the sender"));
         }
-        self.fill(N + len)?;
+        self.have(N + len)?;
         let message = self.start + N..self.start + N + len;
         self.start = message.end;
         self.head_start.message();

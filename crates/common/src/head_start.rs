@@ -4,7 +4,7 @@
 //! both pay for what the kernel does between empty and not empty, and they meet at its lock or, in shared memory, at
 //! the same cache line. Some microseconds later there are several messages, for one read(2). But where the writer waits
 //! for an answer nothing comes meanwhile; so a pause that brought nothing is made shorter, and the full one is tried only
-//! now and then.
+//! now and then, and ever more seldom while that brings nothing either.
 //!
 //! A writer that has no core of its own gets this one, sched_yield(2), and goes on until the channel is full or its time is
 //! over. Else the first message would wake the reader, and the second would have to wait for the core again.
@@ -26,11 +26,16 @@ pub(crate) struct HeadStart {
     bytes: usize,
     /// Messages that have been taken out of them.
     messages: u32,
+    /// Since one had the full pause before it to see what that brings.
     reads: u32,
+    /// Until the next one has.
+    every: u32,
 }
 
-/// One read of so many has the full pause before it.
-const PROBE: u32 = 1024;
+/// Reads to a try, when the last pause was worth it.
+const OFTENEST: u32 = 1024;
+/// And after many a try in vain.
+const RAREST: u32 = 32 << 10;
 
 impl HeadStart {
     /// Through the kernel: a microsecond or two. It moves a page in less.
@@ -42,7 +47,7 @@ impl HeadStart {
     pub(crate) const MEMORY: HeadStart = HeadStart::new(200, 16 << 10, false);
 
     const fn new(full: u32, plenty: usize, yields: bool) -> HeadStart {
-        HeadStart { full, plenty, yields, pauses: 0, bytes: 0, messages: 0, reads: 0 }
+        HeadStart { full, plenty, yields, pauses: 0, bytes: 0, messages: 0, reads: 0, every: OFTENEST }
     }
 
     /// Before a read(2).
@@ -74,16 +79,21 @@ impl HeadStart {
         if self.bytes >= self.plenty {
             return 0;
         }
-        self.reads = self.reads.wrapping_add(1);
-        let worth_it = self.messages > 1 || self.reads.is_multiple_of(PROBE);
-        self.pauses = if worth_it { self.full } else { self.pauses / 2 };
+        self.reads += 1;
+        if self.messages > 1 {
+            (self.pauses, self.reads, self.every) = (self.full, 0, OFTENEST);
+        } else if self.reads == self.every {
+            (self.pauses, self.reads, self.every) = (self.full, 0, (self.every * 2).min(RAREST));
+        } else {
+            self.pauses /= 2;
+        }
         self.pauses
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{HeadStart, PROBE};
+    use super::{HeadStart, RAREST};
 
     const FULL: u32 = HeadStart::KERNEL.full;
     const PLENTY: usize = HeadStart::KERNEL.plenty;
@@ -104,16 +114,16 @@ mod tests {
         let mut start = HeadStart::KERNEL;
         pauses(&mut start, 3, 340, 5);
         assert!(start.due() == FULL, "several at once are worth it");
-        assert!(
-            pauses(&mut start, 100 * PROBE, 68, 1) < 210 * FULL,
-            "one by one they are not: two pauses for so many reads"
-        );
+        let reads = 2 * RAREST;
+        assert!(pauses(&mut start, reads, 68, 1) <= 2 * 7 * FULL, "one by one they are not, and it is tried 6 times");
+        assert!(pauses(&mut start, reads, 68, 1) <= 2 * 2 * FULL, "and then twice in as many reads");
     }
 
     #[test]
     fn who_sends_on_is_found_out() {
         let mut start = HeadStart::KERNEL;
-        pauses(&mut start, PROBE, 68, 1);
+        pauses(&mut start, RAREST, 68, 1);
+        assert!(pauses(&mut start, RAREST, 68, 1) > FULL, "it is still tried");
         assert!(pauses(&mut start, 100, 340, 5) >= 99 * FULL);
     }
 

@@ -29,12 +29,18 @@ impl IoBuffer {
     }
 
     /// Makes it `len` bytes long, if it is shorter.
+    #[inline]
     pub fn grow(&mut self, len: usize) {
         if len > self.len {
-            let mut longer = IoBuffer::new(len);
-            longer[..self.len].copy_from_slice(self);
-            *self = longer;
+            self.replace(len);
         }
+    }
+
+    #[cold]
+    fn replace(&mut self, len: usize) {
+        let mut longer = IoBuffer::new(len);
+        longer[..self.len].copy_from_slice(self);
+        *self = longer;
     }
 }
 

@@ -199,6 +199,7 @@ impl Link {
     }
 
     /// The error for an end of the conversation that was not announced.
+    #[cold]
     pub fn gone(&self, call: &str, error: Option<&io::Error>) -> Error {
         let why = error.map_or(String::new(), |error| format!(" {}:", reason(error)));
         let what = match self.args.role {

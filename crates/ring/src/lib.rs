@@ -135,32 +135,23 @@ impl<M: Memory> Write for Writer<M> {
         self.write_vectored(&[IoSlice::new(bytes)])
     }
 
-    /// All slices are written in one step. A reader that sleeps is woken once, at the end; one that looks finds each piece
-    /// as soon as it is there, and copies it while this side copies the next.
+    /// All slices are written in one step, as far as there is room.
     #[inline]
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let ring = &mut self.0;
         let all = slices.iter().map(|slice| slice.len()).sum::<usize>();
-        let wanted = all.min(STEP);
-        let room = ring.owned(wanted)?.min(wanted);
-        // Copied in all, and since the last that was passed on.
-        let (mut len, mut ahead) = (0, 0);
-        for slice in slices {
-            // Where there is room for all, no length hangs on the other side's count: a processor that has guessed so
-            // copies before it knows the count.
-            let part = if room == all { slice.len() } else { slice.len().min(room - len) };
-            len += part;
-            let mut bytes = &slice[..part];
-            while bytes.len() > PIECE {
-                let (piece, rest) = bytes.split_at(PIECE);
-                ring.copy_in(ahead, piece);
-                ring.pass_on_quietly(ahead + PIECE);
-                (ahead, bytes) = (0, rest);
-            }
-            ring.copy_in(ahead, bytes);
-            ahead += bytes.len();
+        let room = ring.owned(all.min(STEP))?;
+        if all > room.min(PIECE) {
+            return Ok(ring.write_in_pieces(slices, room.min(STEP)));
         }
-        ring.pass_on(ahead);
+        // No length hangs on the other side's count: a processor that has guessed that there is room copies before it
+        // knows.
+        let mut len = 0;
+        for slice in slices {
+            ring.copy_in(len, slice);
+            len += slice.len();
+        }
+        ring.pass_on(len);
         Ok(len)
     }
 
@@ -216,6 +207,27 @@ impl<M: Memory> Ring<M> {
 
     fn pass_on(&mut self, len: usize) {
         self.end.pass_on(&header(&self.memory).turns, len as u32);
+    }
+
+    /// Copies in as much as there is room for. A reader that sleeps is woken once, at the end; one that looks finds each
+    /// piece as soon as it is there, and copies it while this side copies the next.
+    fn write_in_pieces(&mut self, slices: &[IoSlice<'_>], room: usize) -> usize {
+        // Still to be copied, and copied since the last that was passed on.
+        let (mut left, mut ahead) = (room, 0);
+        for slice in slices {
+            let mut bytes = &slice[..slice.len().min(left)];
+            left -= bytes.len();
+            while bytes.len() > PIECE {
+                let (piece, rest) = bytes.split_at(PIECE);
+                self.copy_in(ahead, piece);
+                self.pass_on_quietly(ahead + PIECE);
+                (ahead, bytes) = (0, rest);
+            }
+            self.copy_in(ahead, bytes);
+            ahead += bytes.len();
+        }
+        self.pass_on(ahead);
+        room - left
     }
 
     /// Copies bytes into the cells that begin `skip` cells on, which are the writer's.
