@@ -1,6 +1,7 @@
 //! `--spin`, where a pair has it: who waits does not sleep, and everything else is as it was.
 
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::ends::{endless, works};
@@ -29,6 +30,30 @@ fn spinning_carries(trial: &Trial) -> Result {
         let run = both(trial, trial.both().sender(["--file", &file, "--size", &size.to_string()]));
         let run = run.sender(trial.pair.pace()).start()?;
         ensure!(run.complete()? == payload, "chunks of {size}: other bytes came out");
+    }
+    Ok(())
+}
+
+/// Who spins wakes who sleeps, because nothing is there yet or because there is no room.
+fn one_spins_and_the_other_sleeps(trial: &Trial) -> Result {
+    has_it(trial)?;
+    let can = &trial.pair.can;
+    // More than any channel holds.
+    let payload = bytes(12, if can.reliable { can.payload_limit.min(6_000_000) } else { 200_000 });
+    let file = trial.file("input", &payload)?;
+    let size = can.max_message.min(8000).to_string();
+    for spinner in [Role::Sender, Role::Receiver] {
+        let both = trial.both().sender(["--file", &file, "--size", &size]).sender(trial.pair.pace());
+        let both = if spinner == Role::Sender { both.sender(SPIN) } else { both.receiver(SPIN) };
+        let run = both.start()?;
+        if can.reliable {
+            run.output().wait_for_stdout(1)?;
+            let receiver = run.end(Role::Receiver)?;
+            receiver.stop()?;
+            thread::sleep(Duration::from_millis(50)); // until there is no room
+            receiver.signal(Signal::CONT)?;
+        }
+        ensure!(run.complete()? == payload, "the {spinner} spins: other bytes came out");
     }
     Ok(())
 }
@@ -66,5 +91,5 @@ fn spinning_times_out(trial: &Trial) -> Result {
 
 crate::promises! {
     always: spinning_carries, spinning_ends_with_the_sender, spinning_ends_with_the_receiver;
-    strangers: spinning_times_out;
+    strangers: spinning_times_out, one_spins_and_the_other_sleeps;
 }
