@@ -4,11 +4,11 @@ use std::ops::{Deref, DerefMut};
 
 /// A buffer that begins in the middle of a page; zeroes at first.
 ///
-/// The kernel and the C library copy memory with the instruction `rep movsb`, and some processors (AMD's Zen 3, where it was
-/// tried) are twenty times slower at it where the target lies 1 to 31 bytes further into its page than the source does
-/// into its own. The kernel's own buffers begin with a page as a rule, and large memory of malloc(3) begins 16 bytes
-/// behind one: so a read(2) into that is as slow as can be. And so is a write(2) of a message that begins with a page,
-/// if there are four bytes of length in front of it.
+/// The kernel and the C library copy memory with the instruction `rep movsb`, and some processors (AMD's Zen 3 and
+/// Zen 4, where it was tried) are twenty times slower at it where the target lies 1 to 31 bytes further into its page
+/// than the source does into its own. The kernel's own buffers begin with a page as a rule, and large memory of malloc(3)
+/// begins 16 bytes behind one: so a read(2) into that is as slow as can be. And so is a write(2) of a message that begins
+/// with a page, if there are four bytes of length in front of it.
 #[derive(Debug)]
 pub struct IoBuffer {
     memory: Vec<u8>,
