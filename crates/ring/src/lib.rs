@@ -183,7 +183,7 @@ unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
     let step = if (1..32).contains(&further) { SHORT } else { len.max(1) };
     for at in (0..len).step_by(step) {
         // SAFETY: at + step.min(len - at) <= len.
-        unsafe { ptr::copy_nonoverlapping(from.add(at), to.add(at), step.min(len - at)) }
+        unsafe { ptr::copy_nonoverlapping(from.wrapping_add(at), to.wrapping_add(at), step.min(len - at)) }
     }
 }
 
