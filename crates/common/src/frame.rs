@@ -80,6 +80,7 @@ impl<W: Write, const N: usize> FrameWriter<W, N> {
             while left > 0 {
                 let len = self.link.wait("write", || not_nothing(self.stream.write_vectored(rest)))?;
                 left -= len;
+                // As a rule the first call takes all, and for a short message this step would count.
                 if left > 0 {
                     IoSlice::advance_slices(&mut rest, len);
                 }
