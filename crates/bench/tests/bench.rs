@@ -236,7 +236,10 @@ impl Drop for Running {
 
 impl Running {
     fn start(words: &[&str]) -> Running {
-        let bench = bench(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // A shell's `&` starts programs with SIGINT ignored, and these tests may have been started like that.
+        let mut command = Command::new("env");
+        command.arg("--default-signal=INT,TERM,HUP").arg(assert_cmd::cargo::cargo_bin!("ipc-bench")).args(words);
+        let bench = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut running = Running { bench, workers: Vec::new(), dir: PathBuf::new() };
         eventually("two processes at work", || {
             running.workers = running.children();

@@ -123,32 +123,36 @@ fn a_second_sigterm_does_not_wait(mode: Mode) -> Result {
 }
 
 fn sigint_stops_too(mode: Mode) -> Result {
-    let mut server = Server::start(mode, &[])?;
+    let mut server = start_with_sigint(SigHandler::SigDfl, mode)?;
     get(server.address, "/")?;
     server.signal(Signal::SIGINT)?;
     ensure!(server.wait(LONG)?.code() == Some(0), "not a good end");
     Ok(())
 }
 
-/// As a shell does for `web-server &` in a script.
 fn sigint_stays_ignored(mode: Mode) -> Result {
+    let server = start_with_sigint(SigHandler::SigIgn, mode)?;
+    server.signal(Signal::SIGINT)?;
+    thread::sleep(Duration::from_millis(100));
+    ensure!(get(server.address, "/")?.status == 200, "it has stopped");
+    server.stop()
+}
+
+/// As a shell starts it: a script's `web-server &` has SIGINT ignored. These tests may have been started like that, too.
+fn start_with_sigint(action: SigHandler, mode: Mode) -> Result<Server> {
     let mut launch = Launch::new(mode, &[])?;
-    let ignore = || {
-        // SAFETY: to ignore a signal takes no handler.
+    let set = move || {
+        // SAFETY: neither action has a handler.
         #[expect(unsafe_code, reason = "the action of a signal has no safe wrapper")]
-        unsafe { nix::sys::signal::signal(Signal::SIGINT, SigHandler::SigIgn) }?;
+        unsafe { nix::sys::signal::signal(Signal::SIGINT, action) }?;
         Ok(())
     };
     #[expect(unsafe_code, reason = "what happens between fork and exec is unsafe")]
     // SAFETY: signal(2) is async-signal-safe.
     unsafe {
-        launch.command().pre_exec(ignore)
+        launch.command().pre_exec(set)
     };
-    let server = launch.start()?;
-    server.signal(Signal::SIGINT)?;
-    thread::sleep(Duration::from_millis(100));
-    ensure!(get(server.address, "/")?.status == 200, "it has stopped");
-    server.stop()
+    launch.start()
 }
 
 /// Ctrl-C and `kill -USR1` of a group reach all processes; only the parent acts.
