@@ -84,7 +84,7 @@ fn everything_is_measured_in_a_short_run() {
 /// Sizes at which headers, words and pages are cut off, every byte checked, wherever the two processes run.
 #[test]
 fn every_byte_of_odd_sizes_arrives() {
-    for (place, sizes) in [("together", "1,15,100"), ("free", "7,8,9,16,17,4095")] {
+    for (place, sizes) in [("together", "1,15,100"), ("free", "7,8,9,16,17,4095,16385")] {
         let words = ["--time", "0.1", "--verify", "full", "--place", place, "--sizes", sizes];
         let (output, results) = measure(&words);
         assert_measured(&output, &results);
