@@ -1,10 +1,10 @@
 //! What is special about UDP: messages are lost, and both ends know how many; whoever knows a port can send there.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
-use std::{env, fs, process};
+use std::time::{Duration, Instant};
+use std::{env, fs, process, thread};
 
 use harness::pid::{go_on, stop};
 use harness::program::{LONG, command, ended, ready};
@@ -223,6 +223,20 @@ fn no_two_conversations_begin_with_the_same_number() {
     assert_ne!(firsts[0], firsts[1]);
 }
 
+/// Takes an address as soon as nobody has it. A process that another test starts at this moment has everything open that
+/// this one has, until its execve(2).
+fn bind_soon(address: SocketAddr) -> UdpSocket {
+    let start = Instant::now();
+    loop {
+        match UdpSocket::bind(address) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && start.elapsed() < LONG => {
+                thread::sleep(Duration::from_millis(1));
+            }
+            other => return other.unwrap(),
+        }
+    }
+}
+
 /// A port belongs to nobody. When a sender is gone, whoever gets its port sends from the very same address.
 #[test]
 fn who_takes_the_place_of_a_dead_sender_is_not_heard() {
@@ -233,7 +247,7 @@ fn who_takes_the_place_of_a_dead_sender_is_not_heard() {
     receiver.stdout.as_mut().unwrap().read_exact(&mut [0; 5]).unwrap();
     let address: SocketAddr = sender.0.local_addr().unwrap();
     drop(sender);
-    let thief = UdpSocket::bind(address).unwrap();
+    let thief = bind_soon(address);
     thief.connect(&endpoint).unwrap();
     thief.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     for guess in [0, 1, 1 << 63, u64::MAX] {
@@ -242,7 +256,7 @@ fn who_takes_the_place_of_a_dead_sender_is_not_heard() {
         }
     }
     let answer = thief.recv(&mut [0; 16]).map_err(|error| error.kind());
-    assert_eq!(answer, Err(std::io::ErrorKind::WouldBlock), "nothing that would help to guess");
+    assert_eq!(answer, Err(ErrorKind::WouldBlock), "nothing that would help to guess");
     receiver.kill().unwrap();
     assert_eq!(ended(receiver).1, b"");
 }
@@ -265,7 +279,7 @@ fn what_strangers_send_is_not_mixed_in() {
     go_on(&receiver);
     assert_eq!(sender.next(), datagram(3, 0, b""));
     let refused = [(); 2].map(|()| stranger.0.send(b"x").map_err(|error| error.kind()));
-    assert_eq!(refused[1], Err(std::io::ErrorKind::ConnectionRefused));
+    assert_eq!(refused[1], Err(ErrorKind::ConnectionRefused));
     sender.send(0, 0, b"good\n");
     sender.send(1, 1, b"");
     let (code, stdout, stderr) = ended(receiver);
@@ -301,7 +315,7 @@ fn a_stopped_receiver_is_waited_for() {
     stop(&receiver);
     input.write_all(b"two\n").unwrap();
     drop(input);
-    std::thread::sleep(Duration::from_millis(300));
+    thread::sleep(Duration::from_millis(300));
     assert!(sender.try_wait().unwrap().is_none());
     go_on(&receiver);
     assert_eq!((ended(sender).0, ended(receiver).1), (Some(0), b"two\n".to_vec()));
