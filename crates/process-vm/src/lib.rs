@@ -12,7 +12,7 @@ use common::{
 
 pub mod process_vm;
 
-use process_vm::{MAX_MESSAGE, Reader, Writer};
+use process_vm::{MAX_MESSAGE, Offer, Reader, Writer};
 
 /// What reading another process's memory is and can do.
 pub const TECHNIQUE: Technique = Technique {
@@ -62,8 +62,14 @@ impl Sender for ReadSender {
         if message.len() > MAX_MESSAGE {
             return Err(Error::too_long(message.len(), MAX_MESSAGE));
         }
-        let mut offer = self.link.wait("send", || self.writer.offer(message))?;
-        self.link.wait("recv", || offer.taken()).map_err(|error| explain(error, is_dumpable(process::id() as i32)))
+        let mut offer: Option<Offer> = None;
+        // One wait for both calls. A second one would begin with whether the receiver lives; and one that may not read has
+        // perhaps said so and ended by then.
+        let taken = self.link.wait("recv", || match &mut offer {
+            Some(offer) => offer.taken(),
+            none => none.insert(self.writer.offer(message)?).taken(),
+        });
+        taken.map_err(|error| explain(error, is_dumpable(process::id() as i32)))
     }
 
     fn finish(self) -> Result<()> {

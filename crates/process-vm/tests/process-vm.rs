@@ -178,24 +178,36 @@ fn play_sender_of_a_child() -> Result {
     Ok(())
 }
 
-/// The answers of a strict Yama or a container, and of a kernel without the call.
+/// The answers of a strict Yama or a container, and of a kernel without the call; also to a sender that is only about to
+/// wait for them when the receiver has ended already.
 fn forbidden() -> Result<Completion> {
-    for (errno, advice) in [("EPERM", "--cap-add SYS_PTRACE"), ("ENOSYS", "this kernel has no process_vm_readv(2)")] {
+    let not_permitted = ("EPERM", "--cap-add SYS_PTRACE");
+    let not_there = ("ENOSYS", "this kernel has no process_vm_readv(2)");
+    for ((errno, advice), late) in [(not_permitted, false), (not_there, false), (not_permitted, true)] {
         let place = place();
-        let inject = format!("inject=process_vm_readv:error={errno}");
-        let mut strace = Command::new("strace");
-        strace.args(["-f", "-o", "/dev/null", "-e", "trace=process_vm_readv", "-e", &inject, RECEIVER]);
-        strace.args(["--timeout", "20", "--endpoint"]).arg(&place.path);
-        as_ordinary_user(&mut strace).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let Ok(receiver) = strace.spawn() else { return Ok(Completion::ignored_with("strace is not installed")) };
+        let mut receiver = traced("process_vm_readv", &format!("error={errno}"), RECEIVER, &place);
+        let Ok(receiver) = receiver.spawn() else { return Ok(Completion::ignored_with("strace is not installed")) };
         let (receiver, _) = ready(receiver);
-        let said = expect(&ordinary(SENDER, &place).arg("hello").output()?, 77);
+        let mut sender = match late {
+            true => traced("sendto", "delay_exit=300000", SENDER, &place),
+            false => ordinary(SENDER, &place),
+        };
+        let said = expect(&sender.arg("hello").output()?, 77);
         let heard = expect(&receiver.wait_with_output()?, 77);
         for line in [said, heard] {
             assert!(line.lines().count() == 1 && line.contains(advice), "{line}");
         }
     }
     Ok(Completion::Completed)
+}
+
+/// A program with whose system call strace(1) interferes.
+fn traced(call: &str, how: &str, program: &str, place: &Place) -> Command {
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &format!("inject={call}:{how}")]);
+    strace.args([program, "--timeout", "20", "--endpoint"]).arg(&place.path);
+    as_ordinary_user(&mut strace).stdout(Stdio::piped()).stderr(Stdio::piped());
+    strace
 }
 
 /// A sender of somebody else's making.
