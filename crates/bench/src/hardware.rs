@@ -26,7 +26,7 @@ pub fn rows(rows: &[Row]) -> Vec<Hardware> {
     sizes.sort_unstable();
     sizes.dedup();
     let row = |what, size| Hardware { what, size, nanos: Vec::new(), reason: None };
-    let mut rows: Vec<_> = [Limit::CacheLine, Limit::Futex, Limit::SystemCall, Limit::Clock]
+    let mut rows: Vec<_> = [Limit::CacheLine, Limit::TimedLine, Limit::Futex, Limit::SystemCall, Limit::Clock]
         .into_iter()
         .map(|what| row(what, None))
         .collect();
@@ -45,8 +45,7 @@ pub fn round(rows: &mut [Hardware], time: Duration, verify: Verify) -> Result<()
     for row in rows {
         let (what, size) = (row.what, row.size.unwrap_or(0));
         let found = match what {
-            Limit::CacheLine => ping_pong(time, false),
-            Limit::Futex => ping_pong(time, true),
+            Limit::CacheLine | Limit::TimedLine | Limit::Futex => ping_pong(time, what),
             _ => alone(move || match what {
                 Limit::SystemCall => each(time, nothing),
                 Limit::Clock => each(time, || {
@@ -123,8 +122,9 @@ fn check(time: Duration, size: usize, verify: Verify) -> f64 {
 }
 
 /// Two processes on two cores tell each other numbers in one word; nanoseconds for a number and its answer.
-fn ping_pong(time: Duration, sleeps: bool) -> Result<f64, Failure> {
+fn ping_pong(time: Duration, what: Limit) -> Result<f64, Failure> {
     const END: u32 = u32::MAX;
+    let (sleeps, timed) = (what == Limit::Futex, what == Limit::TimedLine);
     let until = if sleeps { sleep_until } else { spin_until };
     let cores = processes::cores(Place::Apart)?;
     let shared = Shared::new(4096).map_err(Failure::failed)?;
@@ -138,14 +138,17 @@ fn ping_pong(time: Duration, sleeps: bool) -> Result<f64, Failure> {
         }
     };
     let ask = || {
-        let mut number = 0;
+        let (mut number, mut spent) = (0, Duration::ZERO);
         let nanos = each(time, || {
+            let start = timed.then(Instant::now);
             tell(number + 1);
             until(word, number + 2);
             number += 2;
+            spent += start.map_or(Duration::ZERO, |start| start.elapsed());
         });
         tell(END);
-        Ok(nanos)
+        // Not what lies between one trip and the next.
+        Ok(if timed { 2.0 * spent.as_nanos() as f64 / f64::from(number) } else { nanos })
     };
     let answer = || {
         let mut number = 0;

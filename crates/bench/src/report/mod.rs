@@ -73,8 +73,8 @@ fn page(results: &Results) -> Markup {
                 p { "Each figure is the median over several rounds, in which a technique and its " em { "bare twin" } ", the plainest loop of
                     the same system calls, took turns. " b { "×twin" } " is time divided by the twin's time: 1.00 is as fast, 0.50 takes half
                     as long. " b { "×limit" } " is time divided by what the machine could do at best: a copy within the cache and, for a round
-                    trip, a cache line that goes to the other core and back. Scales are logarithmic: from one line to the next it is ten
-                    times as much. Differences smaller than the range of the rounds (behind ±) are noise." }
+                    trip, a cache line that goes to the other core and back, timed as the trip is. Scales are logarithmic: from one line to
+                    the next it is ten times as much. Differences smaller than the range of the rounds (behind ±) are noise." }
                 @for group in &groups { (section(results, group)) }
                 h2 { "The machine" }
                 (hardware(results))

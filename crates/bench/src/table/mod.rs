@@ -141,6 +141,7 @@ fn hardware(results: &Results) -> String {
 pub fn limit_words(what: Limit) -> &'static str {
     match what {
         Limit::CacheLine => "a cache line to another core and back",
+        Limit::TimedLine => "the same, each time timed, as a round trip is",
         Limit::Futex => "a sleeping process on another core woken, and this one by it",
         Limit::CopyCache => "a copy within the cache",
         Limit::CopyMemory => "a copy from memory to memory",
