@@ -71,7 +71,7 @@ fn a_killed_child_harms_nobody_else(mode: Mode) -> Result {
     // Somebody else's connection, in another process: a stopped one accepts nothing.
     halt(pid)?;
     let mut other = Client::connect(server.address)?;
-    other.get("/digits.txt")?;
+    ensure!(child_of(&mut other)? != pid, "a stopped process answers");
     signal(pid, Signal::SIGCONT)?;
     signal(pid, Signal::SIGABRT)?;
     ensure!(victim.stream.read(&mut [0; 1]).is_ok_and(|count| count == 0), "its connection is not over");
@@ -250,7 +250,7 @@ fn more_than_the_server_may_have(mode: Mode) -> Result {
         let reply = client.get("/digits.txt")?;
         ensure!(reply.status == 503 && reply.header("Retry-After") == Some("1"), "{}", reply.head);
         ensure!(reply.header("Connection") == Some("close") && client.is_closed(), "{}", reply.head);
-        ensure!(start.elapsed() < Duration::from_secs(5), "after {:?}", start.elapsed());
+        ensure!(start.elapsed() < Duration::from_secs(1), "after {:?}", start.elapsed());
     }
     for client in &mut kept {
         ensure!(client.get("/digits.txt")?.status == 200, "who was there first is not served any more");
@@ -304,7 +304,7 @@ fn silent_connections(mode: Mode) -> Result {
         let start = Instant::now();
         let reply = get(server.address, "/digits.txt")?;
         let took = start.elapsed();
-        ensure!(reply.status == 200 && took < Duration::from_secs(3), "{} after {took:?}", reply.status);
+        ensure!(reply.status == 200 && took < Duration::from_secs(1), "{} after {took:?}", reply.status);
         Ok(())
     };
     served_at_once()?;
@@ -337,7 +337,7 @@ fn more_silent_connections_than_descriptors(mode: Mode) -> Result {
     for _ in 0..50 {
         let start = Instant::now();
         ensure!(get(server.address, "/digits.txt")?.status == 200, "not served");
-        ensure!(start.elapsed() < Duration::from_secs(5), "after {:?}", start.elapsed());
+        ensure!(start.elapsed() < Duration::from_secs(1), "after {:?}", start.elapsed());
     }
     ensure!(server.total("children_crashed")? == 0, "{:?}", server.said());
     drop(silent);
