@@ -3,10 +3,10 @@
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{env, fs, process, thread};
 
-use harness::pid::{go_on, stop};
+use harness::pid::{go_on, stop, wait_for};
 use harness::program::{LONG, command, ended, ready};
 
 const SENDER: &str = env!("CARGO_BIN_EXE_udp-sender");
@@ -223,20 +223,6 @@ fn no_two_conversations_begin_with_the_same_number() {
     assert_ne!(firsts[0], firsts[1]);
 }
 
-/// Takes an address as soon as nobody has it. A process that another test starts at this moment has everything open that
-/// this one has, until its execve(2).
-fn bind_soon(address: SocketAddr) -> UdpSocket {
-    let start = Instant::now();
-    loop {
-        match UdpSocket::bind(address) {
-            Err(error) if error.kind() == ErrorKind::AddrInUse && start.elapsed() < LONG => {
-                thread::sleep(Duration::from_millis(1));
-            }
-            other => return other.unwrap(),
-        }
-    }
-}
-
 /// A port belongs to nobody. When a sender is gone, whoever gets its port sends from the very same address.
 #[test]
 fn who_takes_the_place_of_a_dead_sender_is_not_heard() {
@@ -247,7 +233,8 @@ fn who_takes_the_place_of_a_dead_sender_is_not_heard() {
     receiver.stdout.as_mut().unwrap().read_exact(&mut [0; 5]).unwrap();
     let address: SocketAddr = sender.0.local_addr().unwrap();
     drop(sender);
-    let thief = bind_soon(address);
+    // A process that another test starts at this moment has everything open that this one has, until its execve(2).
+    let thief = wait_for("the port", || UdpSocket::bind(address).ok());
     thief.connect(&endpoint).unwrap();
     thief.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     for guess in [0, 1, 1 << 63, u64::MAX] {
