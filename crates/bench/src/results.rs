@@ -370,8 +370,8 @@ words! {
     Place { Apart => "apart", Together => "together", Free => "free" }
     Wait { Block => "block", Spin => "spin" }
     Limit {
-        CacheLine => "cache-line", TimedLine => "timed-line", Futex => "futex", CopyCache => "copy-cache", CopyMemory => "copy-memory",
-        SystemCall => "system-call", Clock => "clock", Verify => "verify",
+        CacheLine => "cache-line", TimedLine => "timed-line", Futex => "futex", CopyCache => "copy-cache",
+        CopyMemory => "copy-memory", SystemCall => "system-call", Clock => "clock", Verify => "verify",
     }
 }
 

@@ -20,7 +20,9 @@ const PEERS: &[&str] = &["iceoryx2", "ipc-channel", "interprocess"];
 const PEERS: &[&str] = &[];
 
 fn bench(words: &[&str]) -> Command {
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("ipc-bench"));
+    // A shell's `&` starts programs with SIGINT ignored, and these tests may have been started like that.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=INT,TERM,HUP").arg(assert_cmd::cargo::cargo_bin!("ipc-bench"));
     command.args(words).stdin(Stdio::null());
     command
 }
@@ -236,10 +238,7 @@ impl Drop for Running {
 
 impl Running {
     fn start(words: &[&str]) -> Running {
-        // A shell's `&` starts programs with SIGINT ignored, and these tests may have been started like that.
-        let mut command = Command::new("env");
-        command.arg("--default-signal=INT,TERM,HUP").arg(assert_cmd::cargo::cargo_bin!("ipc-bench")).args(words);
-        let bench = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let bench = bench(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut running = Running { bench, workers: Vec::new(), dir: PathBuf::new() };
         eventually("two processes at work", || {
             running.workers = running.children();
