@@ -46,7 +46,12 @@ impl Sender for Giver {
             let mut file = File::from(fd);
             file.write_all(message)?;
             let seals = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW;
-            fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
+            // It is busy where the kernel itself has a hand on a page for a moment.
+            while let Err(error) = fcntl(&file, FcntlArg::F_ADD_SEALS(seals)) {
+                if error != nix::Error::EBUSY {
+                    return Err(error.into());
+                }
+            }
             let fds = [file.as_raw_fd()];
             let rights = [ControlMessage::ScmRights(&fds)];
             sendmsg::<()>(self.0.as_raw_fd(), &[IoSlice::new(&[0])], &rights, MsgFlags::empty(), None)?;
