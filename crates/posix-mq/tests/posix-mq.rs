@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 
+use harness::pid;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use posix_mq::posix_mq::{self as mq, Queue};
 
@@ -51,20 +52,6 @@ impl Place {
     }
 }
 
-fn signal(child: &Child, signal: &str) -> Result {
-    let status = Command::new("kill").args([signal, &child.id().to_string()]).status()?;
-    if status.success() { Ok(()) } else { Err("kill failed".into()) }
-}
-
-/// Stops a process and waits until it stands still.
-fn stop(child: &Child) -> Result {
-    signal(child, "-STOP")?;
-    while !std::fs::read_to_string(format!("/proc/{}/stat", child.id()))?.contains(") T ") {
-        std::thread::yield_now();
-    }
-    Ok(())
-}
-
 fn output(mut child: Child) -> Result<String> {
     let mut text = String::new();
     if let Some(mut stdout) = child.stdout.take() {
@@ -77,9 +64,9 @@ fn output(mut child: Child) -> Result<String> {
 fn priorities() -> Result {
     let place = Place::new("priorities")?;
     let receiver = place.receiver()?;
-    stop(&receiver)?;
+    pid::stop(&receiver);
     place.sender(&["--priority", "1,9,5,9", "low", "high", "middle", "next high"]).success();
-    signal(&receiver, "-CONT")?;
+    pid::go_on(&receiver);
     let text = output(receiver)?;
     if text == "high\nnext high\nmiddle\nlow\n" { Ok(()) } else { Err(format!("{text:?}").into()) }
 }
@@ -99,7 +86,7 @@ fn bad_priority() -> Result {
 fn stale_messages() -> Result {
     let place = Place::new("stale")?;
     let mut dead = place.receiver()?;
-    stop(&dead)?;
+    pid::stop(&dead);
     place.sender(&["old"]).success();
     dead.kill()?;
     dead.wait()?;

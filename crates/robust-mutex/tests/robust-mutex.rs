@@ -13,7 +13,7 @@ use std::{env, process, ptr, thread};
 
 use ::robust_mutex::mutex::{Guard, Mutex, Robustness};
 use ::robust_mutex::robust_mutex::{self, Buffer, Found, MAX};
-use harness::kill_after;
+use harness::{kill_after, pid};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use nix::sys::signal::{Signal, kill, raise};
 use nix::unistd::Pid;
@@ -237,7 +237,7 @@ fn kill_before_the_wake_up() -> Result<Completion> {
         let mut buffer = Buffer::create(&name)?;
         let mut sleeper = part("take all", &name)?.spawn()?;
         wait_until_ready(&mut sleeper)?;
-        wait_until_asleep(&sleeper)?;
+        wait_until_asleep(&sleeper);
         let more = kill_after(part("put", &name)?, steps);
         robust_mutex::remove(&name)?;
         buffer.put_end()?;
@@ -257,7 +257,7 @@ fn kill_a_sleeper() -> Result {
     for _ in 0..20 {
         let mut sleeper = part("take all", &name)?.spawn()?;
         wait_until_ready(&mut sleeper)?;
-        wait_until_asleep(&sleeper)?;
+        wait_until_asleep(&sleeper);
         end(sleeper)?;
         buffer.put(b"for whoever lives")?;
         assert_eq!(buffer.take(&mut [0; MAX])?, Some(17));
@@ -265,7 +265,7 @@ fn kill_a_sleeper() -> Result {
     // One that lives is still woken.
     let mut sleeper = part("take all", &name)?.spawn()?;
     wait_until_ready(&mut sleeper)?;
-    wait_until_asleep(&sleeper)?;
+    wait_until_asleep(&sleeper);
     buffer.put_end()?;
     let awake = ends(&mut sleeper, Duration::from_secs(10))?;
     end(sleeper)?;
@@ -282,13 +282,8 @@ fn wait_until_ready(child: &mut Child) -> Result<BufReader<ChildStdout>> {
 }
 
 /// Waits until it has nothing to do.
-fn wait_until_asleep(child: &Child) -> Result {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !std::fs::read_to_string(format!("/proc/{}/stat", child.id()))?.contains(") S ") {
-        ensure(Instant::now() < deadline, || "it does not go to sleep".into())?;
-        thread::sleep(Duration::from_millis(1));
-    }
-    Ok(())
+fn wait_until_asleep(child: &Child) {
+    pid::wait_for("its sleep", || (pid::state(child.id()) == Some('S')).then_some(()));
 }
 
 // ---- the same with a condition variable of glibc's ----
@@ -411,7 +406,7 @@ fn dead_waiter() -> Result<Completion> {
         let mut waiter = part("wait for the flag", &name)?.spawn()?;
         wait_until_ready(&mut waiter)?;
         drop(wrong.lock()?);
-        wait_until_asleep(&waiter)?;
+        wait_until_asleep(&waiter);
         Ok(waiter)
     };
     let signals = || -> Result<bool> {

@@ -1,11 +1,11 @@
 //! What is special about realtime signals as a channel, seen through the two programs.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::{fs, thread};
 
 use common::Link;
-use harness::{NO_ARGS, Pair, Process, Role, Signal, Trial, ensure};
+use harness::{NO_ARGS, Pair, Process, Role, Signal, Trial, ensure, pid};
 use libtest_mimic::{Arguments, Completion, Failed};
 use rt_signal::parts::{BYTES, Part, WINDOW, Writer};
 use rt_signal::rt_signal::{self as rt, Peer};
@@ -106,7 +106,7 @@ fn window(trial: &Trial) -> Result {
     let receiver = trial.receiver(NO_ARGS)?;
     receiver.stop()?;
     let sender = trial.launch(Role::Sender).args(["--count", "1000", "--size", "8"]).timeout(0.5).spawn()?;
-    wait_until(&receiver, "status", is_pending)?;
+    wait_until_pending(&receiver);
     // An answer that makes room, but not from the receiver.
     Peer::open(sender.pid())?.queue(0, WINDOW / 2)?;
     sender.wait()?.expect(4)?;
@@ -126,15 +126,12 @@ fn early_end(trial: &Trial) -> Result {
     Ok(Completion::Completed)
 }
 
-/// Waits until something is true of a file of a process in /proc.
-fn wait_until(process: &Process, file: &str, is_true: impl Fn(&str) -> bool) -> Result<()> {
-    while !is_true(&fs::read_to_string(format!("/proc/{}/{file}", process.pid()))?) {
-        thread::yield_now();
-    }
-    Ok(())
+/// Waits until a signal waits to be taken.
+fn wait_until_pending(process: &Process) {
+    let status = || fs::read_to_string(format!("/proc/{}/status", process.pid())).ok();
+    pid::wait_for("a signal", || is_pending(&status()?).then_some(()));
 }
 
-/// Does the signal wait to be taken?
 fn is_pending(status: &str) -> bool {
     let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("ShdPnd:")?.trim(), 16).ok());
     mask.is_some_and(|mask| mask >> (libc::SIGRTMIN() - 1) & 1 == 1)
@@ -144,9 +141,9 @@ fn killed(trial: &Trial) -> Result {
     let receiver = trial.receiver(NO_ARGS)?;
     receiver.stop()?;
     let sender = trial.launch(Role::Sender).stdin_open("one line\n").spawn()?;
-    wait_until(&receiver, "status", is_pending)?;
+    wait_until_pending(&receiver);
     // Since it has begun to send, the only thing that it sleeps for is the next line.
-    wait_until(&sender, "stat", |stat| stat.contains(") S "))?;
+    pid::wait_for("its sleep", || (pid::state(sender.pid() as u32) == Some('S')).then_some(()));
     sender.signal(Signal::KILL)?;
     sender.wait()?;
     receiver.signal(Signal::CONT)?;
