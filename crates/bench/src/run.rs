@@ -2,7 +2,8 @@
 //!
 //! Rounds are the outer loop: whatever disturbs the machine for a while then disturbs one round of many rows and not
 //! all rounds of a few, and the median over the rounds does not see it. Within a round a technique and its twin come
-//! one after the other, so that the ratio of the two is taken within the same moment.
+//! one after the other, so that the ratio of the two is taken within the same moment; in the next round in the opposite
+//! order, for who comes second finds the kernel's caches full of what it needs.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -39,16 +40,18 @@ pub fn run(rows: &mut [Row], seconds: f64, verify: Verify, dir: &Path) -> Result
         *pace = run.calibrate(row)?;
         bar.inc(1);
     }
+    let mut turns: Vec<_> = rows.iter_mut().zip(&mut paces).collect();
     for round in 1..=budget.rounds {
         bar.set_message(format!("round {round} of {}: the machine", budget.rounds));
         hardware::round(&mut hardware, budget.way.round, verify)?;
-        for (row, pace) in rows.iter_mut().zip(&mut paces).filter(|(row, _)| row.status == Status::Measured) {
+        for (row, pace) in turns.iter_mut().filter(|(row, _)| row.status == Status::Measured) {
             bar.set_message(format!("round {round} of {}: {}, {}", budget.rounds, row.source, row.measure));
             if let Some(pace) = pace {
                 run.round(row, pace)?;
             }
             bar.inc(1);
         }
+        turns.reverse();
     }
     bar.finish_and_clear();
     Ok(hardware)
