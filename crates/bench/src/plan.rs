@@ -127,6 +127,17 @@ impl Share {
         let round = (all.saturating_sub(calibration + SETUP) / rounds).saturating_sub(SETUP).max(LEAST);
         Share { all, calibration, round }
     }
+
+    /// What a measurement that took so long costs the row. One during which the machine was disturbed must not cost it all
+    /// the others: then it would be the row's only figure.
+    pub fn cost(&self, took: Duration) -> Duration {
+        took.min(4 * self.round)
+    }
+
+    /// What a row can spend: what is slow has fewer rounds rather than all the time of the others.
+    pub fn purse(&self) -> Duration {
+        2 * self.all
+    }
 }
 
 #[cfg(test)]
@@ -144,6 +155,17 @@ mod tests {
             let rows = budget.trip.all * trips as u32 + budget.way.all * ways as u32;
             assert!(rows.as_secs_f64() <= seconds, "{budget:?}");
             assert!(budget.rounds % 2 == 1, "a median of {} rounds is one of them", budget.rounds);
+        }
+    }
+
+    #[test]
+    fn a_disturbed_round_leaves_time_for_the_others() {
+        for seconds in [30.0, 90.0, 1800.0] {
+            let budget = Budget::new(seconds, 120, 190);
+            for share in [budget.trip, budget.way] {
+                let left = share.purse() - share.calibration - share.cost(Duration::from_secs(20));
+                assert!(left >= (share.round + SETUP) * (budget.rounds - 1), "{budget:?}");
+            }
         }
     }
 

@@ -89,8 +89,7 @@ impl Run<'_> {
         }
         let count = count.min(source::most(&row.source, row.size));
         let pace = Pace::Count { warm_up: (count / 10).max(1), count: (count - count / 10).max(1) };
-        // What is slow has fewer rounds rather than all the time of the others.
-        Ok(Some(Pacing { pace, left: (share.all * 2).saturating_sub(start.elapsed()) }))
+        Ok(Some(Pacing { pace, left: share.purse().saturating_sub(start.elapsed()) }))
     }
 
     /// One round of one row, while it has time; it always has for the first.
@@ -102,7 +101,7 @@ impl Run<'_> {
         if let Some(round) = self.attempt(row, plan.pace)? {
             row.rounds.push(round);
         }
-        plan.left = plan.left.saturating_sub(start.elapsed());
+        plan.left = plan.left.saturating_sub(self.budget.share(row).cost(start.elapsed()));
         Ok(())
     }
 
