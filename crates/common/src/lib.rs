@@ -14,6 +14,7 @@
 compile_error!("ipc-lab shows the mechanisms of Linux and builds on Linux only");
 
 mod args;
+mod batch;
 mod cleanup;
 mod contract;
 mod control;
@@ -38,6 +39,7 @@ pub mod sign;
 mod watch;
 
 pub use args::{Args, Extra};
+pub use batch::Batch;
 pub use cleanup::Cleanup;
 pub use contract::{Carries, Chapter, Delivery, Endpoint, Notices, Reach, Receiver, Role, Sender, Technique, WhenFull};
 pub use control::Door;

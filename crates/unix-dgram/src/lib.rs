@@ -9,11 +9,11 @@ use std::path::PathBuf;
 
 use common::sign::{DLE, Heard};
 use common::{
-    Args, Carries, Chapter, Context, Delivery, Endpoint, Error, Extra, IoBuffer, Link, Notices, Reach, Receiver,
-    Result, Sender, Technique, WhenFull, sign,
+    Args, Batch, Carries, Chapter, Context, Delivery, Endpoint, Error, Extra, Link, Notices, Reach, Receiver, Result,
+    Sender, Technique, WhenFull, sign,
 };
 use nix::errno::Errno;
-use nix::sys::socket::UnixAddr;
+use nix::sys::socket::{MultiHeaders, UnixAddr};
 
 pub mod unix_dgram;
 
@@ -97,8 +97,9 @@ pub fn receiver(args: &Args) -> Result<impl Receiver> {
     let create = || unix_dgram::create(&path).map_err(not_a_receiver);
     let (link, socket) = Link::claim(args, create, move || unix_dgram::remove(&remove))?;
     args.spin_on(&socket).doing("fcntl")?;
-    let buffer = IoBuffer::new(1 + TECHNIQUE.max_message);
-    Ok(DatagramReceiver { socket, sender: Sought::Anybody, buffer, finished: false, link })
+    let batch = Batch::new(1 + TECHNIQUE.max_message);
+    let headers = MultiHeaders::preallocate(Batch::MOST, None);
+    Ok(DatagramReceiver { socket, sender: Sought::Anybody, batch, headers, finished: false, link })
 }
 
 /// Whose datagrams are taken.
@@ -114,7 +115,8 @@ enum Sought {
 struct DatagramReceiver {
     socket: UnixDatagram,
     sender: Sought,
-    buffer: IoBuffer,
+    batch: Batch,
+    headers: MultiHeaders<()>,
     finished: bool,
     link: Link,
 }
@@ -124,8 +126,18 @@ impl Receiver for DatagramReceiver {
         if self.finished {
             return Ok(None);
         }
-        let len = self.link.wait("recv", || take_own(&self.socket, &mut self.sender, &mut self.buffer))?;
-        match sign::received(&self.buffer, len, TECHNIQUE.max_message)? {
+        let (socket, sender, batch) = (&self.socket, &mut self.sender, &mut self.batch);
+        if batch.is_empty() {
+            self.link.wait("recv", || match sender {
+                Sought::Known => batch.fill(
+                    |buffer| unix_dgram::take_known(socket, buffer),
+                    |buffers, lengths| unix_dgram::take_several(socket, &mut self.headers, buffers, lengths),
+                ),
+                _ => batch.fill_one(|buffer| take_own(socket, sender, buffer)),
+            })?;
+        }
+        let (buffer, len) = batch.hand_out();
+        match sign::received(buffer, len, TECHNIQUE.max_message)? {
             Heard::Message(message) => Ok(Some(message)),
             Heard::Sign(END) => {
                 self.finished = true;
@@ -139,11 +151,8 @@ impl Receiver for DatagramReceiver {
     }
 }
 
-/// Takes a datagram of the sender's.
+/// Takes a datagram of the sender's, where the kernel does not yet see to it that there are no others.
 fn take_own(socket: &UnixDatagram, sender: &mut Sought, buffer: &mut [u8]) -> io::Result<usize> {
-    if let Sought::Known = sender {
-        return unix_dgram::take_known(socket, buffer);
-    }
     let (len, from) = unix_dgram::take(socket, buffer)?;
     match (&sender, from) {
         (Sought::Sender(address), Some(from)) if from == *address => {

@@ -13,7 +13,7 @@
 //!
 //! `connect(2)` makes no connection here. It notes where to send to, and from whom alone to take.
 //!
-//! Manual pages: unix(7), socket(2), bind(2), connect(2), send(2), sendmsg(2), recv(2), recvmsg(2).
+//! Manual pages: unix(7), socket(2), bind(2), connect(2), send(2), sendmsg(2), recv(2), recvmsg(2), recvmmsg(2).
 
 use std::fs::{self, File};
 use std::io::{self, IoSlice, IoSliceMut};
@@ -25,8 +25,8 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockType, SockaddrLike, UnixAddr, bind, connect as connect_to, recv, recvmsg,
-    send, sendmsg, socket,
+    AddressFamily, MsgFlags, MultiHeaders, SockFlag, SockType, SockaddrLike, UnixAddr, bind, connect as connect_to,
+    recv, recvmmsg, recvmsg, send, sendmsg, socket,
 };
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::geteuid;
@@ -140,4 +140,22 @@ pub fn take(socket: &UnixDatagram, buffer: &mut [u8]) -> io::Result<(usize, Opti
 /// `EINTR` after a signal.
 pub fn take_known(socket: &UnixDatagram, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(recv(socket.as_raw_fd(), buffer, MsgFlags::MSG_TRUNC)?)
+}
+
+/// As [`take_known`], of as many datagrams as there are, one into each buffer, and returns how many; blocks while there is
+/// none. `headers` is room for what the kernel is told of the buffers, to be used again and again.
+///
+/// # Errors
+/// `EINTR` after a signal, with nothing taken.
+pub fn take_several<const N: usize>(
+    socket: &UnixDatagram,
+    headers: &mut MultiHeaders<()>,
+    buffers: [&mut [u8]; N],
+    lengths: &mut [usize; N],
+) -> io::Result<usize> {
+    let mut buffers = buffers.map(|buffer| [IoSliceMut::new(buffer)]);
+    // Without MSG_WAITFORONE it would wait until each buffer has a datagram.
+    let flags = MsgFlags::MSG_TRUNC | MsgFlags::MSG_WAITFORONE;
+    let taken = recvmmsg(socket.as_raw_fd(), headers, &mut buffers, flags, None)?;
+    Ok(lengths.iter_mut().zip(taken).map(|(len, datagram)| *len = datagram.bytes).count())
 }

@@ -5,9 +5,12 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::PathBuf;
+use std::sync::mpsc::channel;
+use std::time::Duration;
 use std::{env, fs, process, thread};
 
-use unix_dgram::unix_dgram::{connect, create, put, put_parts, remove, take, take_only_from};
+use nix::sys::socket::MultiHeaders;
+use unix_dgram::unix_dgram::{connect, create, put, put_parts, remove, take, take_only_from, take_several};
 
 /// A path in a folder of its own, which goes with it.
 struct Place(PathBuf);
@@ -85,6 +88,36 @@ fn what_does_not_fit_is_gone_and_the_length_tells() {
     assert_eq!(&buffer, b"0123");
     assert_eq!(take(&receiver, &mut buffer).unwrap().0, 4);
     assert_eq!(&buffer, b"next", "the rest of the first did not wait");
+}
+
+/// What one call takes where there is room for five datagrams of up to four bytes: the lengths, and what is in the buffers.
+fn several(socket: &UnixDatagram) -> io::Result<(Vec<usize>, [[u8; 4]; 5])> {
+    let (mut buffers, mut lengths) = ([[b'-'; 4]; 5], [0; 5]);
+    let rooms = buffers.each_mut().map(|buffer| &mut buffer[..]);
+    let taken = take_several(socket, &mut MultiHeaders::preallocate(5, None), rooms, &mut lengths)?;
+    Ok((lengths[..taken].to_vec(), buffers))
+}
+
+#[test]
+fn several_are_taken_at_once_and_each_has_its_length() {
+    let place = Place::new("several");
+    let (sender, receiver) = place.both();
+    for datagram in ["one", "", "0123456789", "4", "five", "six", "7"] {
+        put_bytes(&sender, datagram.as_bytes()).unwrap();
+    }
+    let taken = several(&receiver).unwrap();
+    assert_eq!(taken, (vec![3, 0, 10, 1, 4], [*b"one-", *b"----", *b"0123", *b"4---", *b"five"]));
+    // Two are left, and the call does not wait for three more.
+    let (tell, told) = channel();
+    let take = thread::spawn(move || {
+        tell.send(several(&receiver).unwrap()).unwrap();
+        receiver
+    });
+    let taken = told.recv_timeout(Duration::from_secs(20)).expect("it waits for as many as there is room for");
+    assert_eq!(taken, (vec![3, 1], [*b"six-", *b"7---", *b"----", *b"----", *b"----"]));
+    let receiver = take.join().unwrap();
+    receiver.set_nonblocking(true).unwrap();
+    assert_eq!(several(&receiver).unwrap_err().kind(), ErrorKind::WouldBlock);
 }
 
 /// How many datagrams of one byte go in before the sender would have to wait.

@@ -8,10 +8,11 @@ use std::path::PathBuf;
 
 use common::sign::{DLE, Heard};
 use common::{
-    Args, Carries, Chapter, Context, Delivery, Endpoint, Error, Extra, IoBuffer, Link, Notices, Reach, Receiver,
-    Result, Sender, Technique, WhenFull, sign,
+    Args, Batch, Carries, Chapter, Context, Delivery, Endpoint, Error, Extra, Link, Notices, Reach, Receiver, Result,
+    Sender, Technique, WhenFull, sign,
 };
 use nix::errno::Errno;
+use nix::sys::socket::MultiHeaders;
 
 pub mod unix_seqpacket;
 
@@ -86,15 +87,17 @@ pub fn receiver(args: &Args) -> Result<impl Receiver> {
     let remove = path.clone();
     let create = || unix_seqpacket::create(&path).map_err(not_a_receiver);
     let (link, listener) = Link::claim(args, create, move || unix_seqpacket::remove(&remove))?;
-    let buffer = IoBuffer::new(1 + TECHNIQUE.max_message);
-    Ok(RecordReceiver { socket: listener, listening: true, buffer, finished: false, args: args.clone(), link })
+    let batch = Batch::new(1 + TECHNIQUE.max_message);
+    let headers = MultiHeaders::preallocate(Batch::MOST, None);
+    Ok(RecordReceiver { socket: listener, listening: true, batch, headers, finished: false, args: args.clone(), link })
 }
 
 struct RecordReceiver {
     /// First the listener, then the connection in its place: whoever connects after that is refused at once.
     socket: OwnedFd,
     listening: bool,
-    buffer: IoBuffer,
+    batch: Batch,
+    headers: MultiHeaders<()>,
     finished: bool,
     args: Args,
     link: Link,
@@ -110,12 +113,20 @@ impl Receiver for RecordReceiver {
             self.args.spin_on(&self.socket).doing("fcntl")?;
             self.listening = false;
         }
-        let len = self.link.wait("recv", || unix_seqpacket::take(&self.socket, &mut self.buffer))?;
+        if self.batch.is_empty() {
+            self.link.wait("recv", || {
+                self.batch.fill(
+                    |buffer| unix_seqpacket::take(&self.socket, buffer),
+                    |buffers, lengths| unix_seqpacket::take_several(&self.socket, &mut self.headers, buffers, lengths),
+                )
+            })?;
+        }
+        let (buffer, len) = self.batch.hand_out();
         // No record of ours is empty, so the sender has closed the connection or died.
         if len == 0 {
             return Err(self.link.gone("recv", None));
         }
-        match sign::received(&self.buffer, len, TECHNIQUE.max_message)? {
+        match sign::received(buffer, len, TECHNIQUE.max_message)? {
             Heard::Message(message) => Ok(Some(message)),
             Heard::Sign(END) => {
                 self.finished = true;

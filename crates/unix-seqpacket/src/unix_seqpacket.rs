@@ -11,11 +11,12 @@
 //!
 //! A connection has an end, and a record may be empty. recv(2) returns 0 for both.
 //!
-//! Manual pages: unix(7), socket(2), bind(2), listen(2), accept(2), connect(2), send(2), sendmsg(2), recv(2).
+//! Manual pages: unix(7), socket(2), bind(2), listen(2), accept(2), connect(2), send(2), sendmsg(2), recv(2),
+//! recvmmsg(2).
 #![expect(unsafe_code, reason = "nix's accept4 returns a bare number")]
 
 use std::fs;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -23,8 +24,8 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::PeerCredentials;
 use nix::sys::socket::{
-    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, accept4, bind, connect as connect_to, getsockopt,
-    listen, recv, send, sendmsg, socket,
+    AddressFamily, Backlog, MsgFlags, MultiHeaders, SockFlag, SockType, UnixAddr, accept4, bind, connect as connect_to,
+    getsockopt, listen, recv, recvmmsg, send, sendmsg, socket,
 };
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::geteuid;
@@ -126,4 +127,23 @@ pub fn put_parts(socket: &OwnedFd, parts: &[IoSlice<'_>]) -> io::Result<()> {
 pub fn take(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
     // Without MSG_TRUNC the length would be what was copied, and a record cut short would look like a whole one.
     Ok(recv(socket.as_raw_fd(), buffer, MsgFlags::MSG_TRUNC)?)
+}
+
+/// As [`take`], of as many records as there are, one into each buffer, and returns how many; blocks while there is none.
+/// After the end all the buffers have their 0. `headers` is room for what the kernel is told of the buffers, to be used
+/// again and again.
+///
+/// # Errors
+/// As [`take`], with nothing taken. What fails behind the first record is told by the next call.
+pub fn take_several<const N: usize>(
+    socket: &OwnedFd,
+    headers: &mut MultiHeaders<()>,
+    buffers: [&mut [u8]; N],
+    lengths: &mut [usize; N],
+) -> io::Result<usize> {
+    let mut buffers = buffers.map(|buffer| [IoSliceMut::new(buffer)]);
+    // Without MSG_WAITFORONE it would wait until each buffer has a record.
+    let flags = MsgFlags::MSG_TRUNC | MsgFlags::MSG_WAITFORONE;
+    let taken = recvmmsg(socket.as_raw_fd(), headers, &mut buffers, flags, None)?;
+    Ok(lengths.iter_mut().zip(taken).map(|(len, record)| *len = record.bytes).count())
 }

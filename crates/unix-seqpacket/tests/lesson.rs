@@ -6,6 +6,7 @@ fn main() {
     let trials: &[(&str, lesson::Run)] = &[
         ("a_socket_of_another_type_is_told_so", wrong_type),
         ("a_sender_is_ahead_by_some_hundred_small_messages", fill),
+        ("one_call_takes_several", several),
     ];
     lesson::main(
         env!("CARGO_MANIFEST_DIR"),
@@ -35,5 +36,19 @@ fn fill(lesson: &Lesson) -> Result {
     receiver.wait()?.expect(3)?;
     let came = receiver.stdout().len() / 64;
     ensure!((100..1000).contains(&came), "{came} messages were under way");
+    Ok(())
+}
+
+fn several(lesson: &Lesson) -> Result {
+    lesson.says("`unix-seqpacket-sender --count 20000` in one terminal")?;
+    let sender = lesson.trial.sender(["--count", "20000"])?;
+    let command = "strace -f -c -e trace=recvfrom,recvmmsg unix-seqpacket-receiver --output /dev/null";
+    let printed = lesson.run(command, &[])?;
+    sender.wait()?.expect(0)?;
+    lesson.says("far fewer calls than records")?;
+    // % time, seconds, usecs/call, calls.
+    let line = printed.stderr.lines().find(|line| line.ends_with(" total")).unwrap_or_default();
+    let calls: usize = line.split_whitespace().nth(3).ok_or_else(|| format!("{printed:?}"))?.parse()?;
+    ensure!(calls < 10_000, "{calls} calls for 20,000 records");
     Ok(())
 }

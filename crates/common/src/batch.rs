@@ -1,0 +1,176 @@
+//! Memory for the several messages that one recvmmsg(2) takes, and when to take several.
+
+use std::io;
+use std::thread::yield_now;
+
+use crate::IoBuffer;
+
+/// Messages that have been taken together and are handed out one by one.
+///
+/// Where messages wait, one system call for several costs less than one for each, and the two ends meet less often at the
+/// kernel's lock. Where they come one by one, as in a conversation, to look for a second one is in vain. So after a try that
+/// brought one only, one is taken at a time for a while, twice as long after each such try.
+///
+/// Between two tries that bring several, a sender that has no core of its own gets this one, and goes on until there is no
+/// room or its time is over. Else it would be woken, and have the core, for each few messages.
+#[derive(Debug)]
+pub struct Batch {
+    buffers: [IoBuffer; Batch::MOST],
+    /// The length with which each was sent; the buffer may hold its first bytes only.
+    lengths: [usize; Batch::MOST],
+    taken: usize,
+    /// How many of these have been handed out.
+    handed: usize,
+    /// Calls that take one message, between two tries.
+    pause: u32,
+    /// How many of them are still to come.
+    ones: u32,
+}
+
+/// Longer ones are taken one at a time: to copy each into the same memory, which the cache holds, is worth more than a
+/// system call.
+const LONG: usize = 16 << 10;
+const LONGEST_PAUSE: u32 = 1023;
+
+impl Batch {
+    /// How many messages there is room for. With more it was no faster.
+    pub const MOST: usize = 16;
+
+    /// Room for messages of `len` bytes. Pages of it that nobody touches take no memory.
+    pub fn new(len: usize) -> Batch {
+        let buffers = std::array::from_fn(|_| IoBuffer::new(len));
+        Batch { buffers, lengths: [0; Batch::MOST], taken: 0, handed: 0, pause: 0, ones: 0 }
+    }
+
+    /// Have all been handed out?
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.handed == self.taken
+    }
+
+    /// Takes messages, in the place of those that have been handed out: by `one`, or, where that promises more, by
+    /// `several`. `one` returns a message's length; `several` notes them and returns how many there are.
+    ///
+    /// # Errors
+    /// What the two say; then there is none.
+    #[inline]
+    pub fn fill(
+        &mut self,
+        one: impl FnOnce(&mut [u8]) -> io::Result<usize>,
+        several: impl FnOnce([&mut [u8]; Batch::MOST], &mut [usize; Batch::MOST]) -> io::Result<usize>,
+    ) -> io::Result<()> {
+        if self.ones > 0 || self.lengths[0] > LONG {
+            self.fill_one(one)?;
+            self.ones = self.ones.saturating_sub(1);
+            return Ok(());
+        }
+        if self.taken > 1 {
+            // Where nobody waits for this core it returns at once.
+            yield_now();
+        }
+        (self.taken, self.handed) = (0, 0);
+        self.taken = several(self.buffers.each_mut().map(|buffer| &mut buffer[..]), &mut self.lengths)?;
+        self.pause = if self.taken > 1 { 0 } else { (2 * self.pause + 1).min(LONGEST_PAUSE) };
+        self.ones = self.pause;
+        Ok(())
+    }
+
+    /// As [`fill`](Self::fill), of one message.
+    ///
+    /// # Errors
+    /// What `one` says; then there is none.
+    #[inline]
+    pub fn fill_one(&mut self, one: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<()> {
+        (self.taken, self.handed) = (0, 0);
+        self.lengths[0] = one(&mut self.buffers[0])?;
+        self.taken = 1;
+        Ok(())
+    }
+
+    /// Hands out the next message: the bytes that there was room for and others behind them, and with how many it was sent.
+    ///
+    /// # Panics
+    /// Where there is none.
+    #[inline]
+    pub fn hand_out(&mut self) -> (&[u8], usize) {
+        assert!(!self.is_empty(), "it has been filled");
+        let at = self.handed;
+        self.handed += 1;
+        (&self.buffers[at], self.lengths[at])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::{Batch, LONG, LONGEST_PAUSE};
+
+    /// A batch that is filled where so many messages of `len` bytes wait, all of which are then handed out. How many
+    /// were taken, and whether by the call for several?
+    fn fill(batch: &mut Batch, waiting: usize, len: usize) -> (usize, bool) {
+        let mut by_several = false;
+        let put = |buffer: &mut [u8], at: usize| buffer[0] = at as u8;
+        let filled = batch.fill(
+            |buffer| {
+                put(buffer, 0);
+                Ok(len)
+            },
+            |buffers, lengths| {
+                by_several = true;
+                let taken = waiting.min(Batch::MOST);
+                for at in 0..taken {
+                    put(buffers[at], at);
+                    lengths[at] = len;
+                }
+                Ok(taken)
+            },
+        );
+        filled.unwrap();
+        let mut taken = 0;
+        while !batch.is_empty() {
+            let (buffer, length) = batch.hand_out();
+            assert_eq!((buffer[0], length), (taken as u8, len), "in order");
+            taken += 1;
+        }
+        (taken, by_several)
+    }
+
+    #[test]
+    fn where_messages_wait_they_are_taken_together() {
+        let mut batch = Batch::new(1);
+        for waiting in [2, 5, Batch::MOST, 100, 2] {
+            assert_eq!(fill(&mut batch, waiting, 64), (waiting.min(Batch::MOST), true));
+        }
+    }
+
+    #[test]
+    fn where_they_come_one_by_one_several_are_seldom_tried_for() {
+        let mut batch = Batch::new(1);
+        let tries = |batch: &mut Batch, calls| (0..calls).filter(|_| fill(batch, 1, 64).1).count();
+        assert_eq!(tries(&mut batch, 10_000), 10 + 8, "after 1, 3, 7, … 1023 calls, and then again and again");
+        let first = (0..2 * LONGEST_PAUSE).position(|_| fill(&mut batch, 9, 64).1);
+        assert!(first.is_some(), "who sends on is found out");
+        assert_eq!(fill(&mut batch, 9, 64), (9, true));
+        assert_eq!(tries(&mut batch, 100), 6, "and again it is not given up at once");
+    }
+
+    #[test]
+    fn long_ones_are_taken_one_at_a_time() {
+        let mut batch = Batch::new(1);
+        assert_eq!(fill(&mut batch, 9, LONG + 1), (9, true));
+        assert_eq!(fill(&mut batch, 9, LONG + 1), (1, false));
+        assert_eq!(fill(&mut batch, 9, 64), (1, false), "it was not known to be short");
+        assert_eq!(fill(&mut batch, 9, 64), (9, true));
+    }
+
+    #[test]
+    fn after_an_error_there_is_none() {
+        let mut batch = Batch::new(1);
+        fill(&mut batch, 3, 64);
+        let error = || io::Error::from(io::ErrorKind::Interrupted);
+        assert!(batch.fill(|_| Err(error()), |_, _| Err(error())).is_err());
+        assert!(batch.is_empty());
+        assert_eq!(fill(&mut batch, 3, 64), (3, true));
+    }
+}
