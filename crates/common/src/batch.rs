@@ -1,7 +1,7 @@
 //! Memory for the several messages that one recvmmsg(2) takes, and when to take several.
 
-use std::io;
 use std::thread::yield_now;
+use std::{array, io, mem};
 
 use crate::IoBuffer;
 
@@ -15,7 +15,10 @@ use crate::IoBuffer;
 /// room or its time is over. Else it would be woken, and have the core, for each few messages.
 #[derive(Debug)]
 pub struct Batch {
-    buffers: [IoBuffer; Batch::MOST],
+    /// The buffers, one behind the other, each in the middle of a page.
+    memory: IoBuffer,
+    /// Bytes in each.
+    len: usize,
     /// The length with which each was sent; the buffer may hold its first bytes only.
     lengths: [usize; Batch::MOST],
     taken: usize,
@@ -31,6 +34,7 @@ pub struct Batch {
 /// system call.
 const LONG: usize = 16 << 10;
 const LONGEST_PAUSE: u32 = 1023;
+const PAGE: usize = 4096;
 
 impl Batch {
     /// How many messages there is room for. With more it was no faster.
@@ -38,8 +42,8 @@ impl Batch {
 
     /// Room for messages of `len` bytes. Pages of it that nobody touches take no memory.
     pub fn new(len: usize) -> Batch {
-        let buffers = std::array::from_fn(|_| IoBuffer::new(len));
-        Batch { buffers, lengths: [0; Batch::MOST], taken: 0, handed: 0, pause: 0, ones: 0 }
+        let memory = IoBuffer::new(Batch::MOST * len.next_multiple_of(PAGE));
+        Batch { memory, len, lengths: [0; Batch::MOST], taken: 0, handed: 0, pause: 0, ones: 0 }
     }
 
     /// Have all been handed out?
@@ -69,7 +73,14 @@ impl Batch {
             yield_now();
         }
         (self.taken, self.handed) = (0, 0);
-        self.taken = several(self.buffers.each_mut().map(|buffer| &mut buffer[..]), &mut self.lengths)?;
+        let (len, stride) = (self.len, self.stride());
+        let mut rest = &mut self.memory[..];
+        let buffers = array::from_fn(|_| {
+            let (buffer, behind) = mem::take(&mut rest).split_at_mut(stride);
+            rest = behind;
+            &mut buffer[..len]
+        });
+        self.taken = several(buffers, &mut self.lengths)?;
         self.pause = if self.taken > 1 { 0 } else { (2 * self.pause + 1).min(LONGEST_PAUSE) };
         self.ones = self.pause;
         Ok(())
@@ -82,7 +93,7 @@ impl Batch {
     #[inline]
     pub fn fill_one(&mut self, one: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<()> {
         (self.taken, self.handed) = (0, 0);
-        self.lengths[0] = one(&mut self.buffers[0])?;
+        self.lengths[0] = one(&mut self.memory[..self.len])?;
         self.taken = 1;
         Ok(())
     }
@@ -96,7 +107,12 @@ impl Batch {
         assert!(!self.is_empty(), "it has been filled");
         let at = self.handed;
         self.handed += 1;
-        (&self.buffers[at], self.lengths[at])
+        (&self.memory[at * self.stride()..][..self.len], self.lengths[at])
+    }
+
+    /// Bytes from the beginning of a buffer to that of the next.
+    fn stride(&self) -> usize {
+        self.len.next_multiple_of(PAGE)
     }
 }
 
