@@ -217,12 +217,12 @@ impl<R: Read, F: FnMut() -> io::Result<R>, const N: usize> FrameReader<R, F, N> 
                 self.buffer.copy_within(self.start..self.end, 0);
                 (self.start, self.end) = (0, self.end - self.start);
             }
-            self.buffer.grow(need + N);
+            self.buffer.grow(need + LINE);
             let len = match &mut self.stream {
                 Stream::Open(stream) => {
                     // Of a long message no more than its rest and the next header: what is read beyond that would
                     // only have to be moved to the front of the buffer.
-                    let rest = need - (self.end - self.start) + N;
+                    let rest = need - (self.end - self.start) + LINE;
                     let until = if need > LONG { self.buffer.len().min(self.end + rest) } else { self.buffer.len() };
                     self.head_start.give();
                     let len = self.link.wait("read", || stream.read(&mut self.buffer[self.end..until]))?;
