@@ -27,8 +27,8 @@ const fn end(header: usize) -> u32 {
 /// Half of what a pipe holds; larger messages make the buffer grow.
 const BUFFER: usize = 128 << 10;
 
-/// A longer message begins with a cache line, if the frame does; and nothing is read with its end but the next one's
-/// length.
+/// A longer message begins with a cache line, if the frame does; and nothing is read with its end but the line that the
+/// next frame begins with.
 const LONG: usize = 16 << 10;
 
 /// Bytes in a cache line.
@@ -141,6 +141,8 @@ pub struct FrameReader<R, F, const N: usize = HEADER> {
     start: usize,
     end: usize,
     finished: bool,
+    /// Bytes of the last frame, if it was a long one's, and of the line behind it.
+    long: Option<usize>,
     answer: fn(&mut R),
     head_start: HeadStart,
     link: Link,
@@ -170,6 +172,7 @@ impl<R: Read, F: FnMut() -> io::Result<R>> FrameReader<R, F> {
             start: 0,
             end: 0,
             finished: false,
+            long: None,
             answer: |_| (),
             head_start: HeadStart::KERNEL,
             link,
@@ -191,8 +194,8 @@ impl<R: Read, F: FnMut() -> io::Result<R>> FrameReader<R, F> {
     /// Each byte takes long: lengths have two.
     #[must_use]
     pub fn slow(self) -> FrameReader<R, F, SLOW_HEADER> {
-        let FrameReader { stream, buffer, start, end, finished, answer, head_start, link } = self;
-        FrameReader { stream, buffer, start, end, finished, answer, head_start, link }
+        let FrameReader { stream, buffer, start, end, finished, long, answer, head_start, link } = self;
+        FrameReader { stream, buffer, start, end, finished, long, answer, head_start, link }
     }
 
     /// Runs `answer` when the end has come, for a stream whose writer waits to be told so.
@@ -211,6 +214,8 @@ impl<R: Read, F: FnMut() -> io::Result<R>, const N: usize> FrameReader<R, F, N> 
 
     fn fill(&mut self, need: usize) -> Result<()> {
         while self.end - self.start < need {
+            // A long message is read with the next one's beginning, so here there was none.
+            let behind_long = self.long.filter(|_| self.start == self.end);
             if self.start == self.end {
                 (self.start, self.end) = (0, 0);
             } else if self.start + need > self.buffer.len() {
@@ -220,11 +225,13 @@ impl<R: Read, F: FnMut() -> io::Result<R>, const N: usize> FrameReader<R, F, N> 
             self.buffer.grow(need + LINE);
             let len = match &mut self.stream {
                 Stream::Open(stream) => {
-                    // Of a long message no more than its rest and the next header: what is read beyond that would
-                    // only have to be moved to the front of the buffer.
+                    // Of a long message no more than its rest and the line in front of the next one: what is read
+                    // beyond that would only have to be moved to the front of the buffer. And no less than a line, for
+                    // the next read is to begin with one, too. The message behind a long one is likely to be as long.
                     let rest = need - (self.end - self.start) + LINE;
-                    let until = if need > LONG { self.buffer.len().min(self.end + rest) } else { self.buffer.len() };
-                    self.head_start.give();
+                    let most = behind_long.unwrap_or(if need > LONG { rest } else { usize::MAX });
+                    let until = self.buffer.len().min(self.end.saturating_add(most));
+                    self.head_start.give(behind_long.is_some());
                     let len = self.link.wait("read", || stream.read(&mut self.buffer[self.end..until]))?;
                     self.head_start.read(len);
                     len
@@ -264,6 +271,7 @@ impl<R: Read, F: FnMut() -> io::Result<R>, const N: usize> Receiver for FrameRea
         if len > max {
             return Err(Error::too_long(len, max).with_hint("announced by the sender"));
         }
+        self.long = (len > LONG).then_some(LINE + len + LINE);
         let front = if len > LONG { LINE } else { N };
         self.have(front + len)?;
         let message = self.start + front..self.start + front + len;

@@ -6,6 +6,10 @@
 //! for an answer nothing comes meanwhile; so a pause that brought nothing is made shorter, and the full one is tried only
 //! now and then, and ever more seldom while that brings nothing either.
 //!
+//! After a long message, which takes microseconds itself, the reader is either behind, and reads on at once, or it has
+//! taken all there is. Then it would sleep and have to be woken: a pause is worth it where after the last one there was more than
+//! one message to take.
+//!
 //! A writer that has no core of its own gets this one, sched_yield(2), and goes on until the channel is full or its time is
 //! over. Else the first message would wake the reader, and the second would have to wait for the core again.
 
@@ -19,6 +23,8 @@ pub(crate) struct HeadStart {
     full: u32,
     /// So many bytes are worth a read(2), and then the reader is behind anyway.
     plenty: usize,
+    /// How many times as long it is behind a long message; 0 where these are as others.
+    long: u32,
     /// Is the core offered to others first? Who does not read through the kernel does not go there for that.
     yields: bool,
     pauses: u32,
@@ -26,6 +32,8 @@ pub(crate) struct HeadStart {
     bytes: usize,
     /// Messages that have been taken out of them.
     messages: u32,
+    /// Messages since the last pause behind a long one.
+    run: u32,
     /// Since one had the full pause before it to see what that brings.
     reads: u32,
     /// Until the next one has.
@@ -39,21 +47,21 @@ const RAREST: u32 = 32 << 10;
 
 impl HeadStart {
     /// Through the kernel: a microsecond or two. It moves a page in less.
-    pub(crate) const KERNEL: HeadStart = HeadStart::new(100, 4096, true);
+    pub(crate) const KERNEL: HeadStart = HeadStart::new(100, 4096, 4, true);
     /// Through a file: its reader and its writer are in each other's way, and for a reader that sleeps each write makes an
     /// event (inotify(7)).
-    pub(crate) const FILE: HeadStart = HeadStart::new(400, 16 << 10, true);
+    pub(crate) const FILE: HeadStart = HeadStart::new(400, 16 << 10, 0, true);
     /// Through memory that both have mapped, where a writer gets further in a microsecond.
-    pub(crate) const MEMORY: HeadStart = HeadStart::new(200, 16 << 10, false);
+    pub(crate) const MEMORY: HeadStart = HeadStart::new(200, 16 << 10, 0, false);
 
-    const fn new(full: u32, plenty: usize, yields: bool) -> HeadStart {
-        HeadStart { full, plenty, yields, pauses: 0, bytes: 0, messages: 0, reads: 0, every: OFTENEST }
+    const fn new(full: u32, plenty: usize, long: u32, yields: bool) -> HeadStart {
+        HeadStart { full, plenty, long, yields, pauses: 0, bytes: 0, messages: 0, run: 0, reads: 0, every: OFTENEST }
     }
 
-    /// Before a read(2).
+    /// Before a read(2). `behind_long`: the last message was long, and all that was there has been taken with it.
     #[inline]
-    pub(crate) fn give(&mut self) {
-        let due = self.due();
+    pub(crate) fn give(&mut self, behind_long: bool) {
+        let due = self.due(behind_long);
         if due > 0 && self.yields {
             // Where nobody waits for this core it returns at once.
             yield_now();
@@ -73,21 +81,26 @@ impl HeadStart {
     #[inline]
     pub(crate) fn message(&mut self) {
         self.messages += 1;
+        self.run += 1;
     }
 
-    fn due(&mut self) -> u32 {
-        if self.bytes >= self.plenty {
+    fn due(&mut self, behind_long: bool) -> u32 {
+        let (worth, times) = if behind_long && self.long > 0 {
+            (std::mem::take(&mut self.run) > 1, self.long)
+        } else if self.bytes >= self.plenty {
             return 0;
-        }
+        } else {
+            (self.messages > 1, 1)
+        };
         self.reads += 1;
-        if self.messages > 1 {
+        if worth {
             (self.pauses, self.reads, self.every) = (self.full, 0, OFTENEST);
         } else if self.reads == self.every {
             (self.pauses, self.reads, self.every) = (self.full, 0, (self.every * 2).min(RAREST));
         } else {
             self.pauses /= 2;
         }
-        self.pauses
+        times * self.pauses
     }
 }
 
@@ -102,9 +115,24 @@ mod tests {
     fn pauses(start: &mut HeadStart, reads: u32, bytes: usize, messages: u32) -> u32 {
         let mut all = 0;
         for _ in 0..reads {
-            all += start.due();
+            all += start.due(false);
             start.read(bytes);
             (0..messages).for_each(|_| start.message());
+        }
+        all
+    }
+
+    /// As many pauses behind long messages, of which there are so many from one to the next.
+    fn pauses_behind_long(start: &mut HeadStart, pauses: u32, messages: u32) -> u32 {
+        let mut all = 0;
+        for _ in 0..pauses {
+            all += start.due(true);
+            for _ in 0..messages {
+                start.read(PLENTY);
+                assert_eq!(start.due(false), 0, "within and between messages that are there");
+                start.read(PLENTY);
+                start.message();
+            }
         }
         all
     }
@@ -113,7 +141,7 @@ mod tests {
     fn who_waits_for_an_answer_is_not_kept_waiting() {
         let mut start = HeadStart::KERNEL;
         pauses(&mut start, 3, 340, 5);
-        assert!(start.due() == FULL, "several at once are worth it");
+        assert!(start.due(false) == FULL, "several at once are worth it");
         let reads = 2 * RAREST;
         assert!(pauses(&mut start, reads, 68, 1) <= 2 * 7 * FULL, "one by one they are not, and it is tried 6 times");
         assert!(pauses(&mut start, reads, 68, 1) <= 2 * 2 * FULL, "and then twice in as many reads");
@@ -132,5 +160,15 @@ mod tests {
         let mut start = HeadStart::KERNEL;
         pauses(&mut start, 1, PLENTY, 60);
         assert_eq!(pauses(&mut start, 100, PLENTY, 60), 0);
+    }
+
+    #[test]
+    fn so_it_is_with_long_messages() {
+        const LONG: u32 = HeadStart::KERNEL.long * FULL;
+        let mut start = HeadStart::KERNEL;
+        assert_eq!(pauses_behind_long(&mut start, 100, 2), 99 * LONG, "the first one could not know");
+        assert!(pauses_behind_long(&mut start, 2 * RAREST, 1) <= 2 * 7 * LONG, "one by one it is not worth it");
+        assert!(pauses_behind_long(&mut start, 2 * RAREST, 1) > LONG, "and still tried");
+        assert!(pauses_behind_long(&mut start, 100, 2) >= 99 * LONG);
     }
 }
