@@ -81,7 +81,7 @@ impl HeadStart {
     #[inline]
     pub(crate) fn message(&mut self) {
         self.messages += 1;
-        self.run += 1;
+        self.run = self.run.saturating_add(1);
     }
 
     fn due(&mut self, behind_long: bool) -> u32 {
@@ -170,5 +170,14 @@ mod tests {
         assert!(pauses_behind_long(&mut start, 2 * RAREST, 1) <= 2 * 7 * LONG, "one by one it is not worth it");
         assert!(pauses_behind_long(&mut start, 2 * RAREST, 1) > LONG, "and still tried");
         assert!(pauses_behind_long(&mut start, 100, 2) >= 99 * LONG);
+    }
+
+    /// Nothing sets the count back while no message is long.
+    #[test]
+    fn short_messages_without_end_are_no_error() {
+        let mut start = HeadStart { run: u32::MAX, ..HeadStart::KERNEL };
+        start.read(64);
+        start.message();
+        assert_eq!(start.due(true), HeadStart::KERNEL.long * FULL);
     }
 }
