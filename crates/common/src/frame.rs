@@ -214,7 +214,7 @@ impl<R: Read, F: FnMut() -> io::Result<R>, const N: usize> FrameReader<R, F, N> 
 
     fn fill(&mut self, need: usize) -> Result<()> {
         while self.end - self.start < need {
-            // A long message is read with the next one's beginning, so here there was none.
+            // A long message is read with the next one's beginning, where there is one.
             let behind_long = self.long.filter(|_| self.start == self.end);
             if self.start == self.end {
                 (self.start, self.end) = (0, 0);
@@ -285,6 +285,7 @@ impl<R: Read, F: FnMut() -> io::Result<R>, const N: usize> Receiver for FrameRea
 mod tests {
     use std::io::{self, Read, Write};
 
+    use super::Stream::Open as Opened;
     use super::{FrameReader, FrameWriter, HEADER, LINE, LONG};
     use crate::{
         Args, Carries, Chapter, Delivery, Endpoint, Link, Notices, Reach, Receiver, Role, Sender, Technique, WhenFull,
@@ -311,6 +312,8 @@ mod tests {
         most: usize,
         bytes: Vec<u8>,
         given: usize,
+        /// For each read: how many bytes there was room for, and how far behind a cache line's beginning.
+        asked: Vec<(usize, usize)>,
     }
 
     impl Write for Stream {
@@ -327,6 +330,7 @@ mod tests {
 
     impl Read for Stream {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.asked.push((buffer.len(), buffer.as_ptr().addr() % LINE));
             let left = &self.bytes[self.given..];
             let len = left.len().min(buffer.len()).min(self.most);
             buffer[..len].copy_from_slice(&left[..len]);
@@ -342,7 +346,7 @@ mod tests {
     /// What writing messages of these lengths, and the end, puts into a stream.
     fn written(most: usize, lens: &[usize]) -> Stream {
         let link = Link::bare(&Args::new(&STREAM, Role::Sender)).unwrap();
-        let mut writer = FrameWriter::new(link, Stream { most, bytes: Vec::new(), given: 0 });
+        let mut writer = FrameWriter::new(link, Stream { most, bytes: Vec::new(), given: 0, asked: Vec::new() });
         for &len in lens {
             writer.send(&message(len)).unwrap();
         }
@@ -369,6 +373,25 @@ mod tests {
                 assert_eq!(reader.recv().unwrap(), Some(&message(len)[..]), "{len} bytes, {most} at a time");
             }
             assert_eq!(reader.recv().unwrap(), None);
+        }
+    }
+
+    /// Whether the reader is behind its writer or has taken all that was there.
+    #[test]
+    fn each_long_message_is_one_read_from_line_to_line_and_nothing_is_read_to_be_moved() {
+        const LEN: usize = 3 * LONG;
+        for (most, room) in [(usize::MAX, LINE + LEN), (LINE + LEN, LINE + LEN + LINE)] {
+            let link = Link::bare(&Args::new(&STREAM, Role::Receiver)).unwrap();
+            let mut stream = written(usize::MAX, &[LEN; 20]);
+            stream.most = most;
+            let mut reader = FrameReader::over(link, stream);
+            for _ in 0..20 {
+                assert_eq!(reader.recv().unwrap(), Some(&message(LEN)[..]));
+            }
+            let Opened(stream) = &reader.stream else { panic!("it is open") };
+            // The first read cannot know. It takes a part of the second message, too, if that is there.
+            assert!(stream.asked.len() <= 21, "{:?}", stream.asked);
+            assert!(stream.asked[2..].iter().all(|asked| *asked == (room, 0)), "{:?}", stream.asked);
         }
     }
 }
