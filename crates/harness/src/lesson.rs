@@ -10,7 +10,7 @@ use std::{env, fmt, fs, thread};
 
 use libtest_mimic::{Arguments, Completion, Failed};
 
-use crate::{EndpointKind, Pair, Result, Trial, ensure};
+use crate::{EndpointKind, Pair, Result, Trial, ensure, strace};
 
 /// How long a trial may take.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -36,6 +36,17 @@ pub struct Printed {
     pub stdout: String,
     /// Its standard error.
     pub stderr: String,
+}
+
+impl Printed {
+    /// How many calls of this name, or of all names (`total`), `strace -c` says that there were.
+    ///
+    /// # Errors
+    /// Where it says nothing of them.
+    pub fn calls(&self, name: &str) -> Result<u64> {
+        let found = self.stderr.lines().filter_map(strace::count).find(|(counted, _)| counted == name);
+        Ok(found.ok_or_else(|| format!("no calls of {name}: {self:?}"))?.1)
+    }
 }
 
 /// What this machine lacks for a trial, which is then ignored.

@@ -32,7 +32,7 @@ pub fn calls(
     let mut receiver = command(receiver, Role::Receiver).args(["--output", "/dev/null"]).spawn()?;
     let sent = command(sender, Role::Sender).args(words).status()?;
     ensure!(receiver.wait()?.success() && sent.success(), "the pair failed under strace");
-    Ok(Some(fs::read_to_string(counts.path())?.lines().filter_map(parse).collect()))
+    Ok(Some(fs::read_to_string(counts.path())?.lines().filter_map(count).collect()))
 }
 
 /// Demands that each of `messages` messages takes these calls, so many of each, and that no others are made as often. `besides`
@@ -56,8 +56,8 @@ pub fn check(counts: &HashMap<String, u64>, messages: u64, expected: &[(&str, u6
     Ok(())
 }
 
-/// `% time  seconds  usecs/call  calls  [errors]  syscall`
-fn parse(line: &str) -> Option<(String, u64)> {
+/// A line of what `strace -c` prints: `% time  seconds  usecs/call  calls  [errors]  syscall`.
+pub(crate) fn count(line: &str) -> Option<(String, u64)> {
     let mut words = line.split_whitespace();
     let calls = words.nth(3)?.parse().ok()?;
     Some((words.next_back()?.to_owned(), calls))

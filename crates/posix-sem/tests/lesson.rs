@@ -29,14 +29,12 @@ fn look(lesson: &Lesson) -> Result {
 }
 
 fn calls(lesson: &Lesson) -> Result {
-    const COUNT: usize = 10_000;
+    const COUNT: u64 = 10_000;
     let receiver = lesson.trial.receiver(NO_ARGS)?;
     lesson.says("The sender calls `futex` at most about once for each message")?;
     let printed = lesson.run("strace -f -c -e trace=futex posix-sem-sender --count 10000 --size 64", &[])?;
     receiver.wait()?.expect(0)?;
-    // % time, seconds, usecs/call, calls, and errors where there are any.
-    let line = printed.stderr.lines().find(|line| line.ends_with(" futex")).unwrap_or_default();
-    let calls: usize = line.split_whitespace().nth(3).ok_or_else(|| format!("{printed:?}"))?.parse()?;
+    let calls = printed.calls("futex")?;
     ensure!(calls <= COUNT + COUNT / 5, "{calls} calls for {COUNT} messages");
     Ok(())
 }

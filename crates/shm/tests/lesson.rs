@@ -40,9 +40,7 @@ fn calls(lesson: &Lesson) -> Result {
     let printed = lesson.run("strace -f -c shm-sender --count 100000", &[])?;
     receiver.wait()?.expect(0)?;
     lesson.says("far fewer than messages")?;
-    // % time, seconds, usecs/call, calls.
-    let line = printed.stderr.lines().find(|line| line.ends_with(" total")).unwrap_or_default();
-    let calls: usize = line.split_whitespace().nth(3).ok_or_else(|| format!("{printed:?}"))?.parse()?;
+    let calls = printed.calls("total")?;
     ensure!(calls < 50_000, "{calls} calls for 100,000 messages");
     Ok(())
 }

@@ -22,8 +22,8 @@ fn bits(lesson: &Lesson) -> Result {
     let printed = lesson.run("strace -f -c signal-sender hello", &[])?;
     receiver.wait()?.expect(0)?;
     lesson.says("for 6 bytes, 2 of length and 2 of the end, 80 bits")?;
-    let line = printed.stderr.lines().find(|line| line.ends_with(" pidfd_send_signal")).unwrap_or_default();
-    ensure!(line.split_whitespace().nth(3) == Some("80"), "{printed:?}");
+    let calls = printed.calls("pidfd_send_signal")?;
+    ensure!(calls == 80, "{calls} signals");
     Ok(())
 }
 

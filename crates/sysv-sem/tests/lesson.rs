@@ -122,8 +122,7 @@ fn calls(lesson: &Lesson) -> Result {
     lesson.says("each message is two `semop` at each end")?;
     let printed = lesson.run("strace -f -c -e trace=semtimedop sysv-sem-sender --count 100", &[])?;
     receiver.wait()?.expect(0)?;
-    let line = printed.stderr.lines().find(|line| line.ends_with(" semtimedop")).unwrap_or_default();
-    let calls = line.split_whitespace().nth(3).unwrap_or_default();
-    ensure!(calls == "202", "100 messages and the end: {printed:?}");
+    let calls = printed.calls("semtimedop")?;
+    ensure!(calls == 202, "{calls} calls for 100 messages and the end");
     Ok(())
 }

@@ -46,9 +46,7 @@ fn several(lesson: &Lesson) -> Result {
     let printed = lesson.run(command, &[])?;
     sender.wait()?.expect(0)?;
     lesson.says("far fewer calls than records")?;
-    // % time, seconds, usecs/call, calls.
-    let line = printed.stderr.lines().find(|line| line.ends_with(" total")).unwrap_or_default();
-    let calls: usize = line.split_whitespace().nth(3).ok_or_else(|| format!("{printed:?}"))?.parse()?;
+    let calls = printed.calls("total")?;
     ensure!(calls < 10_000, "{calls} calls for 20,000 records");
     Ok(())
 }
