@@ -1,9 +1,8 @@
 //! Memory for the several messages that one recvmmsg(2) takes, and when to take several.
 
-use std::thread::yield_now;
 use std::{array, io, mem};
 
-use crate::IoBuffer;
+use crate::{IoBuffer, Pause};
 
 /// Messages that have been taken together and are handed out one by one.
 ///
@@ -11,8 +10,8 @@ use crate::IoBuffer;
 /// kernel's lock. Where they come one by one, as in a conversation, to look for a second one is in vain. So after a try that
 /// brought one only, one is taken at a time for a while, twice as long after each such try.
 ///
-/// Between two tries that bring several, a sender that has no core of its own gets this one, and goes on until there is no
-/// room or its time is over. Else it would be woken, and have the core, for each few messages.
+/// Before a try there is a short pause: a sender that has no core of its own gets this one, and goes on until there is no room
+/// or its time is over. Else it would have the core for each few messages, and this side be woken for them.
 #[derive(Debug)]
 pub struct Batch {
     /// The buffers, one behind the other, each in the middle of a page.
@@ -24,8 +23,9 @@ pub struct Batch {
     taken: usize,
     /// How many of these have been handed out.
     handed: usize,
+    pause: Pause,
     /// Calls that take one message, between two tries.
-    pause: u32,
+    between: u32,
     /// How many of them are still to come.
     ones: u32,
 }
@@ -33,7 +33,10 @@ pub struct Batch {
 /// Longer ones are taken one at a time: to copy each into the same memory, which the cache holds, is worth more than a
 /// system call.
 const LONG: usize = 16 << 10;
-const LONGEST_PAUSE: u32 = 1023;
+/// Calls that take one message, between two tries at the most.
+const MOST_ONES: u32 = 1023;
+/// Turns of spin_loop() in a pause.
+const TURNS: u32 = 20;
 const PAGE: usize = 4096;
 
 impl Batch {
@@ -43,7 +46,8 @@ impl Batch {
     /// Room for messages of `len` bytes. Pages of it that nobody touches take no memory.
     pub fn new(len: usize) -> Batch {
         let memory = IoBuffer::new(Batch::MOST * len.next_multiple_of(PAGE));
-        Batch { memory, len, lengths: [0; Batch::MOST], taken: 0, handed: 0, pause: 0, ones: 0 }
+        let pause = Pause::new();
+        Batch { memory, len, lengths: [0; Batch::MOST], taken: 0, handed: 0, pause, between: 0, ones: 0 }
     }
 
     /// Have all been handed out?
@@ -68,9 +72,10 @@ impl Batch {
             self.ones = self.ones.saturating_sub(1);
             return Ok(());
         }
-        if self.taken > 1 {
-            // Where nobody waits for this core it returns at once.
-            yield_now();
+        // Behind as many as there was room for, there are more.
+        let paused = self.taken < Batch::MOST;
+        if paused {
+            self.pause.give(TURNS);
         }
         (self.taken, self.handed) = (0, 0);
         let (len, stride) = (self.len, self.stride());
@@ -81,8 +86,12 @@ impl Batch {
             &mut buffer[..len]
         });
         self.taken = several(buffers, &mut self.lengths)?;
-        self.pause = if self.taken > 1 { 0 } else { (2 * self.pause + 1).min(LONGEST_PAUSE) };
-        self.ones = self.pause;
+        let several = self.taken > 1;
+        if paused {
+            self.pause.brought(several);
+        }
+        self.between = if several { 0 } else { (2 * self.between + 1).min(MOST_ONES) };
+        self.ones = self.between;
         Ok(())
     }
 
@@ -120,7 +129,7 @@ impl Batch {
 mod tests {
     use std::io;
 
-    use super::{Batch, LONG, LONGEST_PAUSE};
+    use super::{Batch, LONG, MOST_ONES};
 
     /// A batch that is filled where so many messages of `len` bytes wait, all of which are then handed out. How many
     /// were taken, and whether by the call for several?
@@ -165,10 +174,24 @@ mod tests {
         let mut batch = Batch::new(1);
         let tries = |batch: &mut Batch, calls| (0..calls).filter(|_| fill(batch, 1, 64).1).count();
         assert_eq!(tries(&mut batch, 10_000), 10 + 8, "after 1, 3, 7, … 1023 calls, and then again and again");
-        let first = (0..2 * LONGEST_PAUSE).position(|_| fill(&mut batch, 9, 64).1);
+        let first = (0..2 * MOST_ONES).position(|_| fill(&mut batch, 9, 64).1);
         assert!(first.is_some(), "who sends on is found out");
         assert_eq!(fill(&mut batch, 9, 64), (9, true));
         assert_eq!(tries(&mut batch, 100), 6, "and again it is not given up at once");
+    }
+
+    #[test]
+    fn a_sender_that_waits_for_this_core_gets_it() {
+        let mut batch = Batch::new(1);
+        let mut waiting = || {
+            let waiting = if batch.pause.yields() { 9 } else { 1 };
+            fill(&mut batch, waiting, 64).0
+        };
+        let taken: usize = (0..1000).map(|_| waiting()).sum();
+        assert!(taken > 5000, "{taken}");
+        let mut batch = Batch::new(1);
+        (0..1000).for_each(|_| assert_eq!(fill(&mut batch, 9, 64).0, 9));
+        assert!(!batch.pause.yields(), "who has a core of its own needs time only");
     }
 
     #[test]

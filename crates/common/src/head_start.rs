@@ -10,11 +10,10 @@
 //! taken all there is. Then it would sleep and have to be woken: a pause is worth it where after the last one there was more than
 //! one message to take.
 //!
-//! A writer that has no core of its own gets this one, sched_yield(2), and goes on until the channel is full or its time is
-//! over. Else the first message would wake the reader, and the second would have to wait for the core again.
+//! A writer of short messages that has no core of its own gets this one (`pause.rs`), and goes on until the channel is full or
+//! its time is over. Else the first message would wake the reader, and the second would have to wait for the core again.
 
-use std::hint::spin_loop;
-use std::thread::yield_now;
+use crate::pause::{self, Pause};
 
 /// The moment that a writer is given before each read(2).
 #[derive(Debug)]
@@ -25,8 +24,11 @@ pub(crate) struct HeadStart {
     plenty: usize,
     /// How many times as long it is behind a long message; 0 where these are as others.
     long: u32,
-    /// Is the core offered to others first? Who does not read through the kernel does not go there for that.
+    /// May the core be given away? Who does not read through the kernel does not go there for that.
     yields: bool,
+    pause: Pause,
+    /// Once there was one of these: were there several messages behind the last?
+    several: Option<bool>,
     pauses: u32,
     /// Bytes that the last read(2) brought.
     bytes: usize,
@@ -47,7 +49,7 @@ const RAREST: u32 = 32 << 10;
 
 impl HeadStart {
     /// Through the kernel: a microsecond or two. It moves a page in less.
-    pub(crate) const KERNEL: HeadStart = HeadStart::new(100, 4096, 4, true);
+    pub(crate) const KERNEL: HeadStart = HeadStart::new(140, 4096, 3, true);
     /// Through a file: its reader and its writer are in each other's way, and for a reader that sleeps each write makes an
     /// event (inotify(7)).
     pub(crate) const FILE: HeadStart = HeadStart::new(400, 16 << 10, 0, true);
@@ -55,19 +57,35 @@ impl HeadStart {
     pub(crate) const MEMORY: HeadStart = HeadStart::new(200, 16 << 10, 0, false);
 
     const fn new(full: u32, plenty: usize, long: u32, yields: bool) -> HeadStart {
-        HeadStart { full, plenty, long, yields, pauses: 0, bytes: 0, messages: 0, run: 0, reads: 0, every: OFTENEST }
+        HeadStart {
+            full,
+            plenty,
+            long,
+            yields,
+            pause: Pause::new(),
+            several: None,
+            pauses: 0,
+            bytes: 0,
+            messages: 0,
+            run: 0,
+            reads: 0,
+            every: OFTENEST,
+        }
     }
 
     /// Before a read(2). `behind_long`: the last message was long, and all that was there has been taken with it.
     #[inline]
     pub(crate) fn give(&mut self, behind_long: bool) {
-        let due = self.due(behind_long);
-        if due > 0 && self.yields {
-            // Where nobody waits for this core it returns at once.
-            yield_now();
-        }
-        for _ in 0..due {
-            spin_loop();
+        let behind_long = behind_long && self.long > 0;
+        match self.due(behind_long) {
+            0 => {}
+            due if behind_long || !self.yields => pause::time_alone(due),
+            due => {
+                if let Some(several) = self.several.replace(false) {
+                    self.pause.brought(several);
+                }
+                self.pause.give(due);
+            }
         }
     }
 
@@ -85,11 +103,14 @@ impl HeadStart {
     }
 
     fn due(&mut self, behind_long: bool) -> u32 {
-        let (worth, times) = if behind_long && self.long > 0 {
+        let (worth, times) = if behind_long {
             (std::mem::take(&mut self.run) > 1, self.long)
-        } else if self.bytes >= self.plenty {
-            return 0;
         } else {
+            let plenty = self.bytes >= self.plenty;
+            self.several = self.several.map(|several| several || plenty || self.messages > 1);
+            if plenty {
+                return 0;
+            }
             (self.messages > 1, 1)
         };
         self.reads += 1;
@@ -170,6 +191,57 @@ mod tests {
         assert!(pauses_behind_long(&mut start, 2 * RAREST, 1) <= 2 * 7 * LONG, "one by one it is not worth it");
         assert!(pauses_behind_long(&mut start, 2 * RAREST, 1) > LONG, "and still tried");
         assert!(pauses_behind_long(&mut start, 100, 2) >= 99 * LONG);
+    }
+
+    /// Lets the writer go on, and then there are so many messages to read where it is given time alone, and with the core.
+    fn one_core_or_two(start: &mut HeadStart, reads: u32, alone: u32, with_core: u32) -> u32 {
+        let mut given_away = 0;
+        for _ in 0..reads {
+            start.give(false);
+            given_away += u32::from(start.pause.yields());
+            let messages = if start.pause.yields() { with_core } else { alone };
+            start.read(68 * messages as usize);
+            (0..messages).for_each(|_| start.message());
+        }
+        given_away
+    }
+
+    #[test]
+    fn the_core_is_given_away_where_time_alone_brings_nothing() {
+        let mut start = HeadStart::KERNEL;
+        one_core_or_two(&mut start, 3, 5, 5);
+        assert_eq!(one_core_or_two(&mut start, 1000, 5, 50), 0, "somebody else may want it");
+        // Once it is found out: of each five reads four.
+        one_core_or_two(&mut start, 4 * RAREST, 1, 50);
+        assert!(one_core_or_two(&mut start, 1000, 1, 50) >= 700);
+        assert!(one_core_or_two(&mut start, 1000, 5, 50) <= 4, "and the writer has a core of its own again");
+        let mut start = HeadStart::MEMORY;
+        assert_eq!(one_core_or_two(&mut start, 4 * RAREST, 1, 50), 0);
+    }
+
+    #[test]
+    fn time_alone_that_brought_plenty_was_enough() {
+        let mut start = HeadStart::KERNEL;
+        one_core_or_two(&mut start, 3, 5, 5);
+        for bytes in [PLENTY, 68, 68] {
+            start.give(false);
+            start.read(bytes);
+            start.message();
+        }
+        assert!(!start.pause.yields());
+        start.give(false);
+        assert!(start.pause.yields(), "that one message came was not");
+    }
+
+    #[test]
+    fn behind_a_long_message_the_core_is_kept() {
+        let mut start = HeadStart::KERNEL;
+        for _ in 0..100 {
+            start.give(true);
+            start.read(PLENTY);
+            start.message();
+        }
+        assert!(!start.pause.yields());
     }
 
     /// Nothing sets the count back while no message is long.
