@@ -4,7 +4,7 @@
 use std::io;
 
 use common::{
-    Args, Carries, Chapter, Context, Delivery, Endpoint, Error, Link, Notices, Reach, Receiver, Result, Sender,
+    Args, Carries, Chapter, Context, Delivery, Endpoint, Error, Link, Notices, Pause, Reach, Receiver, Result, Sender,
     Technique, WhenFull,
 };
 
@@ -84,21 +84,34 @@ pub fn receiver(args: &Args) -> Result<impl Receiver> {
         Ok(sender.map(|(pid, pidfd)| Peer::new(pid, pidfd)))
     };
     let reader = Reader::new(peer).doing("signalfd")?;
-    Ok(PartReceiver { reader, message: Message::default(), finished: false, link })
+    Ok(PartReceiver { reader, message: Message::default(), finished: false, pause: Pause::new(), link })
 }
 
 struct PartReceiver<F> {
     reader: Reader<F>,
     message: Message,
     finished: bool,
+    pause: Pause,
     link: Link,
 }
+
+/// Parts that are waited for in a pause, at the most.
+const A_DOZEN: usize = 16;
+/// Turns of spin_loop() in which the writer sends about one.
+const TURNS: u32 = 60;
 
 impl<F: FnMut(i32) -> io::Result<Option<Peer>>> Receiver for PartReceiver<F> {
     fn recv(&mut self) -> Result<Option<&[u8]>> {
         while !self.finished {
             let Some(part) = self.reader.next_part() else {
-                self.link.wait("read", || self.reader.fill())?;
+                let due = self.reader.due().min(A_DOZEN) as u32;
+                if due > 0 {
+                    self.pause.give(due * TURNS);
+                }
+                let came = self.link.wait("read", || self.reader.fill())?;
+                if due > 0 {
+                    self.pause.brought(came > 1);
+                }
                 continue;
             };
             let (len, max) = (usize::try_from(part.left).unwrap_or(0), TECHNIQUE.max_message);

@@ -1,7 +1,7 @@
 //! The mechanism alone, as a copy of it is tested too.
 #![expect(unsafe_code, reason = "the two ends must be processes of one thread each, which fork(2) makes")]
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use std::{iter, process, ptr, thread};
@@ -58,6 +58,31 @@ fn receive() -> io::Result<Vec<Vec<u8>>> {
             Came::End => return Ok(messages),
         }
     }
+}
+
+/// What is queued by the time that this side looks, comes at once; what is due after that, a reader may wait for.
+#[test]
+fn a_reader_knows_what_is_due() {
+    let (mut gate, mut open) = io::pipe().expect("pipe");
+    let receiver = child(move || {
+        let mut reader = Reader::new(|pid| Peer::open(pid).map(Some))?;
+        gate.read_exact(&mut [0])?;
+        ensure(reader.due() == 0)?;
+        // The whole of one message, and two parts of four: the writer has not waited after the first.
+        ensure(reader.fill()? == 3 && reader.due() == BATCH)?;
+        ensure(reader.fill()? == 1 && reader.due() == 1)?;
+        ensure(reader.fill()? == 1 && reader.due() == 0)
+    });
+    let sender = child(move || {
+        let mut writer = Writer::new(Peer::open(receiver)?)?;
+        let message = [0; 4 * BYTES];
+        let mut parts = Part::all(&[]).chain(Part::all(&message));
+        parts.by_ref().take(3).try_for_each(|part| writer.put(part))?;
+        open.write_all(&[0])?;
+        writer.flush()?;
+        parts.try_for_each(|part| writer.put(part).and_then(|()| writer.flush()))
+    });
+    assert_eq!((exit_status(sender), exit_status(receiver)), (0, 0));
 }
 
 fn send(writer: &mut Writer, message: &[u8]) -> io::Result<()> {
