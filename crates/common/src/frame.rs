@@ -26,6 +26,9 @@ const fn end(header: usize) -> u32 {
 
 /// Half of what a pipe holds; larger messages make the buffer grow.
 const BUFFER: usize = 128 << 10;
+/// Where the stream is memory, a buffer that stays in the core's first cache: to read costs no system call, so little is
+/// won with more at once.
+const SMALL_BUFFER: usize = 24 << 10;
 
 /// A longer message begins with a cache line, if the frame does; and nothing is read with its end but the line that the
 /// next frame begins with.
@@ -182,7 +185,7 @@ impl<R: Read, F: FnMut() -> io::Result<R>> FrameReader<R, F> {
     /// The stream is memory that both processes have mapped.
     #[must_use]
     pub fn in_memory(self) -> Self {
-        FrameReader { head_start: HeadStart::MEMORY, ..self }
+        FrameReader { buffer: IoBuffer::new(SMALL_BUFFER), head_start: HeadStart::MEMORY, ..self }
     }
 
     /// The stream is a file that is written meanwhile.
@@ -286,7 +289,7 @@ mod tests {
     use std::io::{self, Read, Write};
 
     use super::Stream::Open as Opened;
-    use super::{FrameReader, FrameWriter, HEADER, LINE, LONG};
+    use super::{BUFFER, FrameReader, FrameWriter, HEADER, LINE, LONG, SMALL_BUFFER};
     use crate::{
         Args, Carries, Chapter, Delivery, Endpoint, Link, Notices, Reach, Receiver, Role, Sender, Technique, WhenFull,
     };
@@ -374,6 +377,20 @@ mod tests {
             }
             assert_eq!(reader.recv().unwrap(), None);
         }
+    }
+
+    #[test]
+    fn out_of_memory_no_more_is_read_than_a_core_keeps_at_hand() {
+        let lens = [100; 2000];
+        let link = || Link::bare(&Args::new(&STREAM, Role::Receiver)).unwrap();
+        let stream = || written(usize::MAX, &lens);
+        let most = |mut reader: FrameReader<Stream, _>| {
+            lens.iter().for_each(|&len| assert_eq!(reader.recv().unwrap(), Some(&message(len)[..])));
+            let Opened(stream) = &reader.stream else { panic!("it is open") };
+            stream.asked.iter().map(|asked| asked.0).max()
+        };
+        assert_eq!(most(FrameReader::over(link(), stream())), Some(BUFFER));
+        assert_eq!(most(FrameReader::over(link(), stream()).in_memory()), Some(SMALL_BUFFER));
     }
 
     /// Whether the reader is behind its writer or has taken all that was there.
