@@ -1,5 +1,4 @@
-//! Messages over a byte stream: a length of four bytes, the most significant first, then so many bytes. The
-//! length 0xffffffff is the end. Where each byte takes long, lengths have two bytes, and 0xffff is the end.
+//! Messages over a byte stream: a length (`length.rs`), then so many bytes. One length is the end.
 //!
 //! Between the length and a message of more than 16 KiB there are 60 bytes that mean nothing, so that a cache line's 64
 //! stand in front of it: memory is copied faster from line to line than across.
@@ -7,22 +6,13 @@
 use std::io::{self, IoSlice, Read, Write};
 
 use crate::head_start::HeadStart;
+use crate::length::{self, END};
 use crate::piece::Piece;
 use crate::{Error, IoBuffer, Link, Receiver, Result, Sender};
 
 /// Bytes in the longest message of a fast stream: what a receiver is willing to hold in memory. A technique's
 /// own `max_message` is what counts.
 pub const MAX_FRAME: usize = 16 << 20;
-
-/// Bytes in a length.
-const HEADER: usize = size_of::<u32>();
-/// Bytes in a length on a slow stream.
-const SLOW_HEADER: usize = size_of::<u16>();
-
-/// The length of `header` bytes that is the end.
-const fn end(header: usize) -> u32 {
-    u32::MAX >> (u32::BITS as usize - 8 * header)
-}
 
 /// Half of what a pipe holds; larger messages make the buffer grow.
 const BUFFER: usize = 128 << 10;
@@ -37,8 +27,8 @@ const LONG: usize = 16 << 10;
 /// Bytes in a cache line.
 const LINE: usize = 64;
 
-/// The sending end of any byte stream. Lengths have `N` bytes.
-pub struct FrameWriter<W, const N: usize = HEADER> {
+/// The sending end of any byte stream.
+pub struct FrameWriter<W, const SLOW: bool = false> {
     // Dropped first: a channel is closed before its endpoint is removed.
     stream: W,
     link: Link,
@@ -51,10 +41,10 @@ impl<W: Write> FrameWriter<W> {
         FrameWriter { stream, link, piece: Some(Piece::default()) }
     }
 
-    /// Each byte takes long: lengths have two, so no message may have more than 65,534.
+    /// Each byte takes long: lengths have one or two, so no message may have more than 32,511.
     #[must_use]
-    pub fn slow(self) -> FrameWriter<W, SLOW_HEADER> {
-        debug_assert!(self.link.max_message() < end(SLOW_HEADER) as usize);
+    pub fn slow(self) -> FrameWriter<W, true> {
+        debug_assert!(self.link.max_message() < length::SLOW_LIMIT);
         FrameWriter { stream: self.stream, link: self.link, piece: self.piece }
     }
 
@@ -65,19 +55,20 @@ impl<W: Write> FrameWriter<W> {
     }
 }
 
-impl<W: Write, const N: usize> FrameWriter<W, N> {
+impl<W: Write, const SLOW: bool> FrameWriter<W, SLOW> {
     /// Sends the end and hands back what is needed to wait for the receiver's answer to it.
     ///
     /// # Errors
     /// As [`Sender::finish`].
     pub fn end(mut self) -> Result<(Link, W)> {
-        self.write(end(N), &[])?;
+        self.write(END, &[])?;
         Ok((self.link, self.stream))
     }
 
     /// One write(2) or writev(2), unless the kernel takes less than all of it.
-    fn write(&mut self, header: u32, payload: &[u8]) -> Result<()> {
-        let header = &header.to_be_bytes()[HEADER - N..];
+    fn write(&mut self, length: u32, payload: &[u8]) -> Result<()> {
+        let (header, len) = length::written::<SLOW>(length);
+        let header = &header[..len];
         let line;
         let front = if payload.len() > LONG {
             line = begin_line(header);
@@ -122,7 +113,7 @@ fn not_nothing(written: io::Result<usize>) -> io::Result<usize> {
     }
 }
 
-impl<W: Write, const N: usize> Sender for FrameWriter<W, N> {
+impl<W: Write, const SLOW: bool> Sender for FrameWriter<W, SLOW> {
     fn send(&mut self, message: &[u8]) -> Result<()> {
         let max = self.link.max_message();
         if message.len() > max {
@@ -136,8 +127,8 @@ impl<W: Write, const N: usize> Sender for FrameWriter<W, N> {
     }
 }
 
-/// The receiving end of any byte stream. One read(2) may bring many messages. Lengths have `N` bytes.
-pub struct FrameReader<R, F, const N: usize = HEADER> {
+/// The receiving end of any byte stream. One read(2) may bring many messages.
+pub struct FrameReader<R, F, const SLOW: bool = false> {
     stream: Stream<R, F>,
     buffer: IoBuffer,
     /// `buffer[start..end]` has been read and not yet returned.
@@ -194,9 +185,9 @@ impl<R: Read, F: FnMut() -> io::Result<R>> FrameReader<R, F> {
         FrameReader { head_start: HeadStart::FILE, ..self }
     }
 
-    /// Each byte takes long: lengths have two.
+    /// Each byte takes long: lengths have one or two.
     #[must_use]
-    pub fn slow(self) -> FrameReader<R, F, SLOW_HEADER> {
+    pub fn slow(self) -> FrameReader<R, F, true> {
         let FrameReader { stream, buffer, start, end, finished, long, answer, head_start, link } = self;
         FrameReader { stream, buffer, start, end, finished, long, answer, head_start, link }
     }
@@ -208,7 +199,7 @@ impl<R: Read, F: FnMut() -> io::Result<R>> FrameReader<R, F> {
     }
 }
 
-impl<R: Read, F: FnMut() -> io::Result<R>, const N: usize> FrameReader<R, F, N> {
+impl<R: Read, F: FnMut() -> io::Result<R>, const SLOW: bool> FrameReader<R, F, SLOW> {
     /// Sees to it that at least `need` bytes stand at `start`.
     #[inline]
     fn have(&mut self, need: usize) -> Result<()> {
@@ -253,16 +244,16 @@ impl<R: Read, F: FnMut() -> io::Result<R>, const N: usize> FrameReader<R, F, N> 
     }
 }
 
-impl<R: Read, F: FnMut() -> io::Result<R>, const N: usize> Receiver for FrameReader<R, F, N> {
+impl<R: Read, F: FnMut() -> io::Result<R>, const SLOW: bool> Receiver for FrameReader<R, F, SLOW> {
     fn recv(&mut self) -> Result<Option<&[u8]>> {
         if self.finished {
             return Ok(None);
         }
-        self.have(N)?;
-        let mut header = [0; HEADER];
-        header[HEADER - N..].copy_from_slice(&self.buffer[self.start..][..N]);
-        let header = u32::from_be_bytes(header);
-        if header == end(N) {
+        self.have(length::least::<SLOW>())?;
+        let header_len = length::bytes::<SLOW>(self.buffer[self.start]);
+        self.have(header_len)?;
+        let length = length::read(&self.buffer[self.start..][..header_len]);
+        if length == END {
             self.finished = true;
             if let Stream::Open(stream) = &mut self.stream {
                 (self.answer)(stream);
@@ -270,12 +261,12 @@ impl<R: Read, F: FnMut() -> io::Result<R>, const N: usize> Receiver for FrameRea
             return Ok(None);
         }
         // Never trust a length that comes from outside.
-        let (len, max) = (header as usize, self.link.max_message());
+        let (len, max) = (length as usize, self.link.max_message());
         if len > max {
             return Err(Error::too_long(len, max).with_hint("announced by the sender"));
         }
         self.long = (len > LONG).then_some(LINE + len + LINE);
-        let front = if len > LONG { LINE } else { N };
+        let front = if len > LONG { LINE } else { header_len };
         self.have(front + len)?;
         let message = self.start + front..self.start + front + len;
         self.start = message.end;
@@ -289,7 +280,7 @@ mod tests {
     use std::io::{self, Read, Write};
 
     use super::Stream::Open as Opened;
-    use super::{BUFFER, FrameReader, FrameWriter, HEADER, LINE, LONG, SMALL_BUFFER};
+    use super::{BUFFER, FrameReader, FrameWriter, LINE, LONG, SMALL_BUFFER};
     use crate::{
         Args, Carries, Chapter, Delivery, Endpoint, Link, Notices, Reach, Receiver, Role, Sender, Technique, WhenFull,
     };
@@ -358,18 +349,18 @@ mod tests {
 
     #[test]
     fn a_long_message_has_a_cache_line_in_front_of_it() {
-        for (len, front) in [(0, HEADER), (LONG, HEADER), (LONG + 1, LINE)] {
+        for (len, front) in [(0, 4), (LONG, 4), (LONG + 1, LINE)] {
             let bytes = written(usize::MAX, &[len]).bytes;
-            assert_eq!(bytes[..HEADER], (len as u32).to_be_bytes());
+            assert_eq!(bytes[..4], (len as u32).to_be_bytes());
             assert_eq!(bytes[front..front + len], message(len));
-            assert_eq!(bytes[front + len..], [0xff; HEADER]);
+            assert_eq!(bytes[front + len..], [0xff; 4]);
         }
     }
 
     #[test]
     fn a_stream_may_take_and_give_few_bytes_at_a_time() {
         let lens = [5, 0, LONG - 1, LONG, LONG + 1, 1, LONG + LINE, 2 * LONG, 300_000, 7];
-        for most in [1, 3, LINE - HEADER, LINE, 4096, LONG + LINE, usize::MAX] {
+        for most in [1, 3, LINE - 4, LINE, 4096, LONG + LINE, usize::MAX] {
             let link = Link::bare(&Args::new(&STREAM, Role::Receiver)).unwrap();
             let mut reader = FrameReader::over(link, written(most, &lens));
             for len in lens {

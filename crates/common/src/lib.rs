@@ -28,6 +28,7 @@ mod helper;
 mod input;
 mod interrupt;
 mod io_buffer;
+mod length;
 mod link;
 mod output;
 mod pause;

@@ -4,7 +4,7 @@ use harness::{Lesson, NO_ARGS, Result, Role, Signal, ensure, lesson};
 
 fn main() {
     let trials: &[(&str, lesson::Run)] = &[
-        ("a_message_of_six_bytes_is_112_signals", bits),
+        ("a_message_of_six_bytes_is_64_bits", bits),
         ("four_kilobytes_can_be_measured", measured),
         ("noise_is_ignored", noise),
         ("without_acknowledgement_one_of_a_thousand_is_seen", seen),
@@ -21,9 +21,9 @@ fn bits(lesson: &Lesson) -> Result {
     let receiver = lesson.trial.receiver(NO_ARGS)?;
     let printed = lesson.run("strace -f -c signal-sender hello", &[])?;
     receiver.wait()?.expect(0)?;
-    lesson.says("for 6 bytes, 2 of length and 2 of the end, 80 bits")?;
+    lesson.says("for 6 bytes, one of length and one of the end, 64 bits")?;
     let calls = printed.calls("pidfd_send_signal")?;
-    ensure!(calls == 80, "{calls} signals");
+    ensure!(calls == 64, "{calls} signals");
     Ok(())
 }
 
@@ -34,7 +34,7 @@ fn measured(lesson: &Lesson) -> Result {
     ensure!(printed.code == Some(0), "{printed:?}");
     receiver.wait()?.expect(0)?;
     // In bits: 64 messages of 64 bytes, each behind its length, and the end.
-    let bits = (64 * (2 + 64) + 2) * 8;
+    let bits = (64 * (1 + 64) + 1) * 8;
     lesson.says(&format!("{},{:03} bits", bits / 1000, bits % 1000))?;
     ensure!(receiver.stderr().contains("bytes=4096 "), "{}", receiver.stderr());
     Ok(())

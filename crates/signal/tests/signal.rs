@@ -125,7 +125,7 @@ fn a_length_that_is_too_big_is_refused() {
                 return Err(std::io::Error::last_os_error());
             }
             lock.write_all(format!("sender {}\n", std::process::id()).as_bytes())?;
-            signal::Writer::new(signal::Peer::open(pid)?).write_all(&4097_u16.to_be_bytes())
+            signal::Writer::new(signal::Peer::open(pid)?).write_all(&(0x8000 | 4097_u16).to_be_bytes())
         };
         let code = i32::from(lie().is_err());
         // SAFETY: ends the child at once.
