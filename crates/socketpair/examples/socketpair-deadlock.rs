@@ -3,7 +3,7 @@
 //!
 //! ```sh
 //! echo hello | cargo run -p socketpair --example socketpair-deadlock -- tr a-z A-Z           # works
-//! seq 200000 | cargo run -p socketpair --example socketpair-deadlock -- cat | tail -n 1      # never ends
+//! seq 2000000 | cargo run -p socketpair --example socketpair-deadlock -- cat | tail -n 1      # never ends
 //! ```
 //!
 //! `cat` answers while it reads. As soon as the buffer of its direction is full it waits in write(2) for us to

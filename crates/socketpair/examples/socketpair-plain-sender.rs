@@ -5,7 +5,7 @@
 //!
 //! ```sh
 //! echo hello | cargo run -p socketpair --example socketpair-plain-sender -- tr a-z A-Z
-//! seq 200000 | cargo run -p socketpair --example socketpair-plain-sender -- cat | tail -n 1
+//! seq 2000000 | cargo run -p socketpair --example socketpair-plain-sender -- cat | tail -n 1
 //! ```
 //!
 //! Its partner, `socketpair-plain-receiver`, can be, too; see there. `socketpair-deadlock` is the same without a

@@ -6,11 +6,11 @@
 //! nothing of one another.
 //!
 //! ```text
-//! parent  write ──▶ about 200 KiB in kernel ──▶ read   child, with its socket as its standard input
-//!         read  ◀── about 200 KiB in kernel ◀── write
+//! parent  write ──▶ up to 1 MiB in kernel ──▶ read   child, with its socket as its standard input
+//!         read  ◀── up to 1 MiB in kernel ◀── write
 //! ```
 //!
-//! Manual pages: socketpair(2), unix(7), shutdown(2), poll(2).
+//! Manual pages: socketpair(2), unix(7), socket(7), shutdown(2), poll(2).
 
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
@@ -20,7 +20,12 @@ use std::os::unix::net::UnixStream;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{Shutdown, shutdown};
+use nix::sys::socket::sockopt::SndBuf;
+use nix::sys::socket::{Shutdown, setsockopt, shutdown};
+
+/// Room for what is under way, in bytes. The default, `net.core.wmem_default`, is 208 KiB, three messages of 64 KiB: then both ends
+/// sleep and wake each other again and again.
+const ROOM: usize = 512 << 10;
 
 /// Makes the pair. Keep one, and give the other one away (`Command::stdin`).
 ///
@@ -31,6 +36,9 @@ use nix::sys::socket::{Shutdown, shutdown};
 /// `EMFILE`, `ENFILE` where too many descriptors are open.
 pub fn create() -> io::Result<(Socket, Socket)> {
     let (one, other) = UnixStream::pair()?;
+    // The kernel makes it twice as much, for what it notes beside, and without a word no more than net.core.wmem_max allows.
+    setsockopt(&one, SndBuf, &ROOM)?;
+    setsockopt(&other, SndBuf, &ROOM)?;
     Ok((OwnedFd::from(one).into(), OwnedFd::from(other).into()))
 }
 

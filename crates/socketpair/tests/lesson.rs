@@ -48,7 +48,7 @@ fn answer(lesson: &Lesson) -> Result {
 
 fn both_directions(lesson: &Lesson) -> Result {
     let printed = lesson.run(&lesson.block("./socketpair-plain-sender tr a-z A-Z")?, &[])?;
-    ensure!(printed.stdout == "HELLO\n200000\n", "{printed:?}");
+    ensure!(printed.stdout == "HELLO\n2000000\n", "{printed:?}");
     Ok(())
 }
 

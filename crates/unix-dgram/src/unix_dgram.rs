@@ -13,7 +13,7 @@
 //!
 //! `connect(2)` makes no connection here. It notes where to send to, and from whom alone to take.
 //!
-//! Manual pages: unix(7), socket(2), bind(2), connect(2), send(2), sendmsg(2), recv(2), recvmsg(2), recvmmsg(2).
+//! Manual pages: unix(7), socket(7), socket(2), bind(2), connect(2), send(2), sendmsg(2), recv(2), recvmsg(2), recvmmsg(2).
 
 use std::fs::{self, File};
 use std::io::{self, IoSlice, IoSliceMut};
@@ -24,12 +24,17 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
+use nix::sys::socket::sockopt::SndBuf;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, MultiHeaders, SockFlag, SockType, SockaddrLike, UnixAddr, bind, connect as connect_to,
-    recv, recvmmsg, recvmsg, send, sendmsg, socket,
+    recv, recvmmsg, recvmsg, send, sendmsg, setsockopt, socket,
 };
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::geteuid;
+
+/// Room for what is under way, in bytes. The default, `net.core.wmem_default`, is 208 KiB, three datagrams of 64 KiB: then both ends
+/// sleep and wake each other again and again.
+const ROOM: usize = 512 << 10;
 
 /// Says whether a path fits into the 108 bytes of a socket's address, the last of which must be 0.
 ///
@@ -79,6 +84,8 @@ pub fn connect(path: &Path) -> io::Result<UnixDatagram> {
         return Err(Errno::EEXIST.into());
     }
     let socket = UnixDatagram::unbound()?;
+    // The kernel makes it twice as much, for what it notes beside, and without a word no more than net.core.wmem_max allows.
+    setsockopt(&socket, SndBuf, &ROOM)?;
     socket.connect(format!("/proc/self/fd/{}", found.as_raw_fd()))?;
     // An address of no characters asks the kernel for a free one: five hexadecimal digits in the abstract name space,
     // which is no folder's. Last, because until it is connected anybody could send there.
@@ -102,7 +109,7 @@ pub fn take_only_from(socket: &UnixDatagram, address: &UnixAddr) -> io::Result<(
 /// Puts one datagram in; blocks while the queue is full. It goes in whole or not at all.
 ///
 /// # Errors
-/// `EMSGSIZE` above 212,960 bytes (net.core.wmem_default, less 32); `ECONNREFUSED` where the receiver is gone; `EPERM`
+/// `EMSGSIZE` above the room that the socket has, less 32 bytes (by default 212,960); `ECONNREFUSED` where the receiver is gone; `EPERM`
 /// where it takes from another one alone; `EINTR` after a signal, and then nothing was put in.
 pub fn put(socket: &UnixDatagram, datagram: &[u8]) -> io::Result<()> {
     // Not write(2), which does nothing at all where there is nothing to write, and an empty datagram is something.

@@ -30,7 +30,7 @@ pub const TECHNIQUE: Technique = Technique {
     delivery: Delivery::Reliable,
     notices: Notices::Both,
     when_full: WhenFull::Blocks,
-    // Well below 212,960, where the kernel's default ends.
+    // Well below 212,960, where the kernel's default ends: more room need not be granted.
     max_message: 128 << 10,
     payload_limit: None,
     endpoint: Endpoint::Path,

@@ -11,7 +11,7 @@
 //!
 //! A connection has an end, and a record may be empty. recv(2) returns 0 for both.
 //!
-//! Manual pages: unix(7), socket(2), bind(2), listen(2), accept(2), connect(2), send(2), sendmsg(2), recv(2),
+//! Manual pages: unix(7), socket(7), socket(2), bind(2), listen(2), accept(2), connect(2), send(2), sendmsg(2), recv(2),
 //! recvmmsg(2).
 #![expect(unsafe_code, reason = "nix's accept4 returns a bare number")]
 
@@ -22,13 +22,17 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::sys::socket::sockopt::PeerCredentials;
+use nix::sys::socket::sockopt::{PeerCredentials, SndBuf};
 use nix::sys::socket::{
     AddressFamily, Backlog, MsgFlags, MultiHeaders, SockFlag, SockType, UnixAddr, accept4, bind, connect as connect_to,
-    getsockopt, listen, recv, recvmmsg, send, sendmsg, socket,
+    getsockopt, listen, recv, recvmmsg, send, sendmsg, setsockopt, socket,
 };
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::geteuid;
+
+/// Room for what is under way, in bytes. The default, `net.core.wmem_default`, is 208 KiB, three records of 64 KiB: then both ends
+/// sleep and wake each other again and again.
+const ROOM: usize = 512 << 10;
 
 /// Says whether a path fits into the 108 bytes of a socket's address, the last of which must be 0.
 ///
@@ -87,6 +91,8 @@ pub fn accept(listener: &OwnedFd) -> io::Result<OwnedFd> {
 pub fn connect(path: &Path) -> io::Result<OwnedFd> {
     let fd = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)?;
     connect_to(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+    // The kernel makes it twice as much, for what it notes beside, and without a word no more than net.core.wmem_max allows.
+    setsockopt(&fd, SndBuf, &ROOM)?;
     Ok(fd)
 }
 
@@ -101,7 +107,7 @@ pub fn is_own(socket: &OwnedFd) -> io::Result<bool> {
 /// Puts one record in; blocks while the buffer is full. It goes in whole or not at all.
 ///
 /// # Errors
-/// `EMSGSIZE` above 212,960 bytes (net.core.wmem_default, less 32); `EPIPE` or `ECONNRESET` where the other end is
+/// `EMSGSIZE` above the room that the socket has, less 32 bytes (by default 212,960); `EPIPE` or `ECONNRESET` where the other end is
 /// closed; `EINTR` after a signal, and then nothing was put in.
 pub fn put(socket: &OwnedFd, record: &[u8]) -> io::Result<()> {
     // Not write(2), which does nothing at all where there is nothing to write, and an empty record is something.

@@ -9,7 +9,8 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 use std::{env, fs, process, thread};
 
-use nix::sys::socket::MultiHeaders;
+use nix::sys::socket::sockopt::SndBuf;
+use nix::sys::socket::{MultiHeaders, getsockopt};
 use unix_seqpacket::unix_seqpacket::{accept, connect, create, is_own, put, put_parts, remove, take, take_several};
 
 /// A path in a folder of its own, which goes with it.
@@ -122,13 +123,14 @@ fn several_are_taken_at_once_and_each_has_its_length() {
     assert_eq!(several(&take.join().unwrap()).0, [4, 0, 0, 0, 0], "a record, and the end again and again");
 }
 
-/// As long as the buffer that the kernel gives by default, less what it keeps for itself.
+/// As long as the room that the socket has, less what the kernel keeps for itself.
 #[test]
 fn the_longest_record() {
     let place = Place::new("longest");
     let (writer, reader) = place.connected();
-    let longest: usize =
-        fs::read_to_string("/proc/sys/net/core/wmem_default").unwrap().trim().parse::<usize>().unwrap() - 32;
+    let default: usize = fs::read_to_string("/proc/sys/net/core/wmem_default").unwrap().trim().parse().unwrap();
+    let longest = getsockopt(&writer, SndBuf).unwrap() - 32;
+    assert!(longest > default, "it has asked for more than the default");
     put_bytes(&writer, &vec![7; longest]).unwrap();
     assert_eq!(take(&reader, &mut []).unwrap(), longest);
     let error = put_bytes(&writer, &vec![7; longest + 1]).unwrap_err();

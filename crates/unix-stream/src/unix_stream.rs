@@ -10,7 +10,7 @@
 //!                                   read ◀──┴─ kernel ◀┴─ write
 //! ```
 //!
-//! Manual pages: unix(7), socket(2), bind(2), listen(2), accept(2), connect(2), poll(2).
+//! Manual pages: unix(7), socket(7), socket(2), bind(2), listen(2), accept(2), connect(2), poll(2).
 
 use std::fs;
 use std::io;
@@ -21,10 +21,16 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::sockopt::PeerCredentials;
-use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, getsockopt, listen, socket};
+use nix::sys::socket::sockopt::{PeerCredentials, SndBuf};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, getsockopt, listen, setsockopt, socket,
+};
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::geteuid;
+
+/// Room for what is under way, in bytes. The default, `net.core.wmem_default`, is 208 KiB, three messages of 64 KiB: then both ends
+/// sleep and wake each other again and again.
+const ROOM: usize = 512 << 10;
 
 /// Says whether a path fits into the 108 bytes of a socket's address, the last of which must be 0.
 ///
@@ -89,7 +95,10 @@ pub fn accept(listener: &UnixListener) -> io::Result<UnixStream> {
 /// `ENOENT` where there is nothing; `ECONNREFUSED` where nobody listens, as after a listener was killed, which
 /// leaves the name; `EACCES` where it is another user's; `EINTR` after a signal.
 pub fn connect(path: &Path) -> io::Result<UnixStream> {
-    UnixStream::connect(path)
+    let stream = UnixStream::connect(path)?;
+    // The kernel makes it twice as much, for what it notes beside, and without a word no more than net.core.wmem_max allows.
+    setsockopt(&stream, SndBuf, &ROOM)?;
+    Ok(stream)
 }
 
 /// Is the process at the other end this user's? The kernel noted it at `connect` and `listen`; nobody can lie.
