@@ -3,12 +3,14 @@
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
-use std::thread;
+use std::{fs, thread};
 
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::SndBuf;
 use socketpair::socketpair::{Socket, create};
 
 fn bytes(seed: u32) -> Vec<u8> {
-    (0..1_000_003_u32).map(|at| ((at ^ seed) % 251) as u8).collect()
+    (0..3_000_003_u32).map(|at| ((at ^ seed) % 251) as u8).collect()
 }
 
 /// Reads until the end of file, and demands that it is what `bytes(seed)` makes.
@@ -33,6 +35,16 @@ fn both_directions_carry_at_once_through_one_descriptor_each() {
         scope.spawn(|| expect(&here, 2));
         expect(&there, 1);
     });
+}
+
+#[test]
+fn both_ask_for_more_room_than_the_default() {
+    let default = fs::read_to_string("/proc/sys/net/core/wmem_default").unwrap();
+    let default: usize = default.trim().parse().unwrap();
+    let (here, there) = create().unwrap();
+    for socket in [OwnedFd::from(here), OwnedFd::from(there)] {
+        assert!(getsockopt(&socket, SndBuf).unwrap() > default);
+    }
 }
 
 #[test]

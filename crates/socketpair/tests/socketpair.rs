@@ -157,9 +157,9 @@ fn an_orphan_ends_by_itself() {
     family::an_orphan_ends_by_itself(SENDER);
 }
 
-/// 1.3 MB each way, which neither direction's buffer holds.
+/// 6.9 MB each way, which neither direction's buffer holds.
 fn numbers() -> String {
-    (1..=200_000).map(|number| format!("{number}\n")).collect()
+    (1..=1_000_000).map(|number| format!("{number}\n")).collect()
 }
 
 fn filtered_by_cat(name: &str) -> Child {

@@ -6,6 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::{env, process, thread};
 
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::SndBuf;
 use unix_stream::unix_stream::{accept, connect, create, is_own, remove};
 
 /// A path in a folder of its own, which goes with it.
@@ -39,6 +41,15 @@ fn bytes_come_out_in_the_order_in_which_they_went_in() {
     reader.read_to_end(&mut received).unwrap();
     write.join().unwrap();
     assert!(received == expected, "{} of {} bytes", received.len(), expected.len());
+}
+
+#[test]
+fn a_writer_asks_for_more_room_than_the_default() {
+    let default = fs::read_to_string("/proc/sys/net/core/wmem_default").unwrap();
+    let place = Place::new("room");
+    let _listener = create(&place.0).unwrap();
+    let writer = connect(&place.0).unwrap();
+    assert!(getsockopt(&writer, SndBuf).unwrap() > default.trim().parse().unwrap());
 }
 
 #[test]
