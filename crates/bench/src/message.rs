@@ -127,7 +127,7 @@ impl Form {
         let len = self.size.min(WORD);
         bytes[..len].copy_from_slice(&message[..len]);
         let head = u64::from_le_bytes(bytes);
-        let seen = self.seen(head, due);
+        let seen = self.seen(head, due, may_lose);
         if seen.number != due && (!may_lose || seen.number < due) {
             return Err(Fault::Number { got: seen.number, due });
         }
@@ -163,12 +163,13 @@ impl Form {
         number & ((1 << bits) - 1) | u64::from(last) << bits
     }
 
-    /// A number that was cut off is the next one, from `due` on, that looks like it.
-    fn seen(&self, head: u64, due: u64) -> Seen {
+    /// A number that was cut off is the nearest to `due` that looks like it. Where messages may be lost it is rather one to come:
+    /// of those that few bits can tell apart, more than half may be lost at once.
+    fn seen(&self, head: u64, due: u64, may_lose: bool) -> Seen {
         let bits = self.bits();
         let mask = (1 << bits) - 1;
         let ahead = (head & mask).wrapping_sub(due) & mask;
-        let behind = ahead > mask / 2;
+        let behind = ahead > mask - if may_lose { mask / 16 } else { mask / 2 };
         let number = if behind { due.wrapping_sub((mask + 1) - ahead) } else { due.wrapping_add(ahead) };
         // What lies behind number 0 wraps around, and is nobody's number.
         Seen { number: if behind && number > due { 0 } else { number }, last: head >> bits & 1 == 1 }
@@ -238,6 +239,15 @@ mod tests {
                 assert_eq!(form.check(&buffer, due, true).is_ok(), got > due, "a loss is no fault where there may be");
             }
         }
+    }
+
+    #[test]
+    fn many_may_be_lost_at_once() {
+        let form = Form::new(1, Verify::Page);
+        let mut buffer = form.buffer();
+        form.write(&mut buffer, 337, false);
+        assert_eq!(form.check(&buffer, 256, true), Ok(Seen { number: 337, last: false }));
+        assert_eq!(form.check(&buffer, 256, false), Err(Fault::Number { got: 209, due: 256 }));
     }
 
     #[test]
