@@ -276,7 +276,7 @@ impl<R: Read, F: FnMut() -> io::Result<R>, const SLOW: bool> Receiver for FrameR
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::io::{self, Read, Write};
 
     use super::Stream::Open as Opened;
@@ -285,7 +285,7 @@ mod tests {
         Args, Carries, Chapter, Delivery, Endpoint, Link, Notices, Reach, Receiver, Role, Sender, Technique, WhenFull,
     };
 
-    const STREAM: Technique = Technique {
+    pub(crate) const STREAM: Technique = Technique {
         name: "stream",
         summary: "bytes in memory",
         chapter: Chapter::More,

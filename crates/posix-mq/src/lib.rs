@@ -2,14 +2,16 @@
 //! is the end, which so arrives after everything else. The kernel tells neither end that the other died;
 //! the link does.
 
+use std::time::Duration;
+
 use common::{
-    Args, Carries, Chapter, Context, Delivery, Endpoint, Error, Extra, Link, Notices, Reach, Receiver, Result, Role,
-    Sender, Technique, WhenFull,
+    Args, Carries, Chapter, Context, Delivery, Endpoint, Error, Extra, Lead, Link, Notices, Reach, Receiver, Result,
+    Role, Sender, Technique, WhenFull,
 };
 
 pub mod posix_mq;
 
-use posix_mq::{MAX_MESSAGE, Queue};
+use posix_mq::{CAPACITY, MAX_MESSAGE, Queue};
 
 /// Below the priority of every message, so that no message is left behind it.
 const END: u32 = 0;
@@ -17,6 +19,12 @@ const END: u32 = 0;
 const MESSAGE: u32 = 1;
 /// mq_overview(7): priorities are below MQ_PRIO_MAX, 32768 on Linux.
 const HIGHEST: u32 = 32767;
+
+/// The sender is given a moment whenever half a queue has been taken: a full one's sender is woken when one message has
+/// been, and that takes longer than to take the others.
+const LEAD: u32 = CAPACITY as u32 / 2;
+/// A moment at the longest.
+const MOMENT: Duration = Duration::from_micros(12);
 
 /// What a POSIX message queue is and can do.
 pub const TECHNIQUE: Technique = Technique {
@@ -71,7 +79,8 @@ pub fn receiver(args: &Args) -> Result<impl Receiver> {
     })?;
     start(args, &link, &queue)?;
     let show = args.extra("show-priority").is_some().then(|| args.clone());
-    Ok(QueueReceiver { queue, buffer: vec![0; MAX_MESSAGE], finished: false, show, link })
+    let lead = Lead::new(args, LEAD, MOMENT);
+    Ok(QueueReceiver { queue, buffer: vec![0; MAX_MESSAGE], finished: false, lead, show, link })
 }
 
 struct QueueSender<P> {
@@ -98,6 +107,7 @@ struct QueueReceiver {
     queue: Queue,
     buffer: Vec<u8>,
     finished: bool,
+    lead: Lead,
     show: Option<Args>,
     link: Link,
 }
@@ -107,7 +117,8 @@ impl Receiver for QueueReceiver {
         if self.finished {
             return Ok(None);
         }
-        let (priority, len) = self.link.wait("mq_receive", || self.queue.take(&mut self.buffer))?;
+        let take = || self.link.wait("mq_receive", || self.queue.take(&mut self.buffer));
+        let (priority, len) = self.lead.before(take)?;
         if priority == END {
             self.finished = true;
             return Ok(None);
