@@ -20,8 +20,8 @@ const MESSAGE: u32 = 1;
 /// mq_overview(7): priorities are below MQ_PRIO_MAX, 32768 on Linux.
 const HIGHEST: u32 = 32767;
 
-/// The sender is given a moment whenever half a queue has been taken: a full one's sender is woken when one message has
-/// been, and that takes longer than to take the others.
+/// The sender is given a moment whenever half a queue has been taken. It may have slept, for the queue was full; the first
+/// message that was taken has woken it, and else all would have been taken before it is at work.
 const LEAD: u32 = CAPACITY as u32 / 2;
 /// A moment at the longest.
 const MOMENT: Duration = Duration::from_micros(12);
