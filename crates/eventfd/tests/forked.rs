@@ -24,32 +24,6 @@ impl Halves for Eventfd {
     }
 }
 
-#[test]
-fn a_child_receives() {
-    forked::a_child_receives::<Eventfd>();
-}
-
-#[test]
-fn a_child_sends() {
-    forked::a_child_sends::<Eventfd>();
-}
-
-#[test]
-fn a_sender_that_is_killed_is_told_of() {
-    forked::a_sender_that_is_killed_is_told_of::<Eventfd>();
-}
-
-#[test]
-fn a_receiver_that_is_killed_is_told_of() {
-    forked::a_receiver_that_is_killed_is_told_of::<Eventfd>();
-}
-
-#[test]
-fn a_sender_that_is_dropped_has_not_finished() {
-    forked::a_sender_that_is_dropped_has_not_finished::<Eventfd>();
-}
-
-#[test]
-fn a_receiver_that_is_dropped_takes_no_more() {
-    forked::a_receiver_that_is_dropped_takes_no_more::<Eventfd>();
+fn main() {
+    forked::main::<Eventfd>()
 }

@@ -1,18 +1,26 @@
 //! What holds of each pair of halves whose two processes fork(2) has made of one, without exec(2), whatever the channel is.
+//!
+//! The child of a fork has one thread, the one that called it, and every lock as it was at that moment: what another
+//! thread held, nobody in the child will ever release. Rust's library takes a lock of its own wherever a thread begins
+//! or ends, so a child that starts one, as an end does to bound its waits, may then wait for ever. Who forks must have
+//! no other thread, and a program of `#[test]` functions has some. So these have a [`main`] of their own.
 #![expect(unsafe_code, reason = "fork(2) is unsafe in a process that has threads")]
 
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use common::{Args, Error, Receiver, Result, Role, Sender, Technique};
+use libtest_mimic::{Arguments, Failed, Trial};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, fork};
-
-use crate::Signal;
-use crate::pid::signal;
+use nix::unistd::{ForkResult, Pid, alarm, fork, getpid, getppid};
 
 const MESSAGES: u32 = 20_000;
+
+/// How long a test may take, in seconds.
+const LIMIT: u32 = 60;
 
 /// A technique that can be used on both sides of a fork.
 pub trait Halves {
@@ -39,23 +47,53 @@ fn args<T: Halves>(role: Role) -> Args {
     args
 }
 
-/// Forks. The child runs `child` with its half, and ends with 0 or the exit code of the error; the parent runs
-/// `parent` with the other half.
-fn family<P, C>(ours: P, theirs: C, child: impl FnOnce(C) -> Result<()>, parent: impl FnOnce(P, Pid)) {
-    // One family at a time: a child has copies of all that is open, and what has a copy does not hang up.
-    static ALONE: Mutex<()> = Mutex::new(());
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    // SAFETY: the child takes no lock that another thread of this process could have held: glibc sees to those of
-    // its allocator, and the other threads of a test program wait for their turn or for this one's end.
+/// The `main` of a test: all that holds of `T`, one after the other.
+pub fn main<T: Halves>() -> ! {
+    let tests: [(&str, fn()); 6] = [
+        ("a_child_receives", a_child_receives::<T>),
+        ("a_child_sends", a_child_sends::<T>),
+        ("a_sender_that_is_killed_is_told_of", a_sender_that_is_killed_is_told_of::<T>),
+        ("a_receiver_that_is_killed_is_told_of", a_receiver_that_is_killed_is_told_of::<T>),
+        ("a_sender_that_is_dropped_has_not_finished", a_sender_that_is_dropped_has_not_finished::<T>),
+        ("a_receiver_that_is_dropped_takes_no_more", a_receiver_that_is_dropped_takes_no_more::<T>),
+    ];
+    let trials = tests.map(|(name, test)| Trial::test(name, move || alone(test)));
+    // If it may have one thread only, that is this one.
+    let args = Arguments { test_threads: Some(1), ..Arguments::from_args() };
+    libtest_mimic::run(&args, trials.into()).exit()
+}
+
+/// Runs a test in a process of its own, with which the threads that it starts are gone.
+fn alone(test: fn()) -> std::result::Result<(), Failed> {
+    let ((), child) = start((), || {
+        alarm::set(LIMIT);
+        test();
+        Ok(())
+    });
+    match waitpid(child, None)? {
+        WaitStatus::Exited(_, 0) => Ok(()),
+        WaitStatus::Signaled(_, Signal::SIGALRM, _) => Err(format!("it was not over after {LIMIT} s").into()),
+        other => Err(format!("{other:?}").into()),
+    }
+}
+
+/// Forks. The child drops `ours`, which this process gets back, does its `work` and ends with 0 or the exit code of the
+/// error. It does not outlive this process.
+fn start<P>(ours: P, work: impl FnOnce() -> Result<()>) -> (P, Pid) {
+    assert_eq!(fs::read_dir("/proc/self/task").unwrap().count(), 1, "threads in a process that forks");
+    let parent = getpid();
+    // SAFETY: this process has one thread, so the child's copy of its memory is in order.
     match unsafe { fork() }.unwrap() {
-        ForkResult::Parent { child } => {
-            drop(theirs);
-            parent(ours, child);
-        }
+        ForkResult::Parent { child } => (ours, child),
         ForkResult::Child => {
             drop(ours);
-            let result = catch_unwind(AssertUnwindSafe(|| child(theirs)));
-            let code = result.map_or(101, |result| result.map_or_else(|error| i32::from(error.exit_code()), |()| 0));
+            let life = AssertUnwindSafe(|| {
+                set_pdeathsig(Signal::SIGKILL).unwrap();
+                assert_eq!(getppid(), parent, "the parent has ended");
+                work()
+            });
+            let code =
+                catch_unwind(life).map_or(101, |end| end.map_or_else(|error| i32::from(error.exit_code()), |()| 0));
             // SAFETY: _exit(2) takes any number; exit(3) would run what is the parent's to run.
             unsafe { libc::_exit(code) }
         }
@@ -64,13 +102,15 @@ fn family<P, C>(ours: P, theirs: C, child: impl FnOnce(C) -> Result<()>, parent:
 
 /// The parent receives, and the child does with its end what it is told.
 fn child_sends<T: Halves>(child: fn(T::Half) -> Result<()>, parent: impl FnOnce(T::Half, Pid)) {
-    let (sending, receiving) = T::pair().unwrap();
-    family(receiving, sending, child, parent);
+    let (theirs, ours) = T::pair().unwrap();
+    let (ours, pid) = start(ours, || child(theirs));
+    parent(ours, pid);
 }
 
 fn child_receives<T: Halves>(child: fn(T::Half) -> Result<()>, parent: impl FnOnce(T::Half, Pid)) {
-    let (sending, receiving) = T::pair().unwrap();
-    family(sending, receiving, child, parent);
+    let (ours, theirs) = T::pair().unwrap();
+    let (ours, pid) = start(ours, || child(theirs));
+    parent(ours, pid);
 }
 
 fn exit_code(child: Pid) -> i32 {
@@ -81,7 +121,7 @@ fn exit_code(child: Pid) -> i32 {
 }
 
 fn kill_and_wait(child: Pid) {
-    signal(child.as_raw().cast_unsigned(), Signal::KILL);
+    kill(child, Signal::SIGKILL).unwrap();
     waitpid(child, None).unwrap();
 }
 
@@ -126,7 +166,7 @@ fn go_on_receiving(mut receiver: impl Receiver) -> Result<()> {
 }
 
 /// Everything, and then the end.
-pub fn a_child_receives<T: Halves>() {
+fn a_child_receives<T: Halves>() {
     child_receives::<T>(receive_all::<T>, |half, child| {
         send_all::<T>(half).unwrap();
         assert_eq!(exit_code(child), 0);
@@ -134,7 +174,7 @@ pub fn a_child_receives<T: Halves>() {
 }
 
 /// Everything, and then the end.
-pub fn a_child_sends<T: Halves>() {
+fn a_child_sends<T: Halves>() {
     child_sends::<T>(send_all::<T>, |half, child| {
         receive_all::<T>(half).unwrap();
         assert_eq!(exit_code(child), 0);
@@ -142,7 +182,7 @@ pub fn a_child_sends<T: Halves>() {
 }
 
 /// Its death is not the end of what it had to say.
-pub fn a_sender_that_is_killed_is_told_of<T: Halves>() {
+fn a_sender_that_is_killed_is_told_of<T: Halves>() {
     child_sends::<T>(send_for_ever::<T>, |half, child| {
         let args = args::<T>(Role::Receiver);
         let mut receiver = T::receiver_of(&args, half).unwrap();
@@ -154,7 +194,7 @@ pub fn a_sender_that_is_killed_is_told_of<T: Halves>() {
 }
 
 /// Where a message would go nowhere, no sender succeeds.
-pub fn a_receiver_that_is_killed_is_told_of<T: Halves>() {
+fn a_receiver_that_is_killed_is_told_of<T: Halves>() {
     child_receives::<T>(receive_for_ever::<T>, |half, child| {
         let args = args::<T>(Role::Sender);
         let mut sender = T::sender_of(&args, half).unwrap();
@@ -166,7 +206,7 @@ pub fn a_receiver_that_is_killed_is_told_of<T: Halves>() {
 }
 
 /// What is dropped in a process that lives on is as good as dead, and so is never taken for the end.
-pub fn a_sender_that_is_dropped_has_not_finished<T: Halves>() {
+fn a_sender_that_is_dropped_has_not_finished<T: Halves>() {
     child_receives::<T>(receive_for_ever::<T>, |half, child| {
         let args = args::<T>(Role::Sender);
         let mut sender = T::sender_of(&args, half).unwrap();
@@ -177,7 +217,7 @@ pub fn a_sender_that_is_dropped_has_not_finished<T: Halves>() {
 }
 
 /// The same the other way round.
-pub fn a_receiver_that_is_dropped_takes_no_more<T: Halves>() {
+fn a_receiver_that_is_dropped_takes_no_more<T: Halves>() {
     child_sends::<T>(send_for_ever::<T>, |half, child| {
         let args = args::<T>(Role::Receiver);
         let mut receiver = T::receiver_of(&args, half).unwrap();

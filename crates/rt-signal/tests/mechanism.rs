@@ -15,8 +15,8 @@ use rt_signal::rt_signal::{self as rt, BATCH, Inbox, Peer};
 /// The test's own process must not be an end: its other threads do not block the signals and would be killed.
 fn child(body: impl FnOnce() -> io::Result<()>) -> i32 {
     rt::block().expect("block");
-    // SAFETY: the child goes on with this thread only; glibc keeps its allocator usable after a fork, and
-    // nothing else is used there that another thread could have locked.
+    // SAFETY: the child goes on with this thread only and starts no other; glibc keeps its allocator usable after a
+    // fork, and nothing else is used there that another thread could have locked.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0, "fork: {}", io::Error::last_os_error());
     if pid == 0 {

@@ -10,11 +10,14 @@ use signal::signal;
 ///
 /// The test's own process must not be an end: its other threads do not block the signals and would be killed.
 fn child(body: impl FnOnce() -> io::Result<()>) -> i32 {
-    // SAFETY: the child goes on with this thread only; glibc keeps its allocator usable after a fork, and
-    // nothing else is used there that another thread could have locked.
+    // SAFETY: the child goes on with this thread only and starts no other; glibc keeps its allocator usable after a
+    // fork, and nothing else is used there that another thread could have locked.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0, "fork: {}", io::Error::last_os_error());
     if pid == 0 {
+        // One that waits for ever fails, too.
+        // SAFETY: the call touches no memory.
+        unsafe { libc::alarm(20) };
         let code = i32::from(body().is_err());
         // SAFETY: ends the child at once, without the test harness's own clean-up.
         unsafe { libc::_exit(code) };

@@ -116,6 +116,9 @@ fn a_length_that_is_too_big_is_refused() {
     // ends without the test harness's clean-up.
     let liar = unsafe { libc::fork() };
     if liar == 0 {
+        // One that waits for ever fails, too.
+        // SAFETY: the call touches no memory.
+        unsafe { libc::alarm(20) };
         let lie = || {
             let mut lock = File::options().read(true).append(true).open(&lock_path)?;
             let (l_type, l_whence) = (libc::F_WRLCK as i16, libc::SEEK_SET as i16);

@@ -75,6 +75,9 @@ pub fn receiver(args: &Args) -> Result<impl Receiver> {
 /// Makes the channel before a fork(2): the process that sends keeps the first half and drops the other, the one
 /// that receives does the opposite.
 ///
+/// Fork while the process has one thread, which is before an end is made: an end starts threads. Of those a child has
+/// none, but the locks that they held are locked in it for ever.
+///
 /// # Errors
 /// [`Error::System`] where too many descriptors are open.
 pub fn pair() -> Result<(Socket, Socket)> {
