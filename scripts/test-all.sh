@@ -4,8 +4,8 @@
 # Usage: test-all.sh
 #
 # Runs, each to its end, whatever the others say: lint.sh; all tests of the workspace, documentation tests
-# too; the README's table against what the programs say; test-copies.sh; a short kill-campaign.sh. In the end,
-# nothing may have been left behind that was not there before.
+# too; the README's table against what the programs say; test-copies.sh; a short kill-campaign.sh. None of them may
+# leave a process behind, and in the end nothing may have been left that was not there before.
 #
 # Exit code 1 if anything failed. What is ignored is named and never counts as passed.
 set -euo pipefail
@@ -30,10 +30,30 @@ failures=()
 
 # step WHAT COMMAND...
 step() {
-    local what=$1
+    local what=$1 out tee
     shift
     printf '\n=== %s\n' "$what"
-    "$@" 2>&1 | tee -a "$log" || failures+=("$what")
+    exec {out}> >(exec tee -a "$log")
+    tee=$!
+    "$@" >&"$out" 2>&1 {out}>&- || failures+=("$what")
+    exec {out}>&-
+    end_of_output "$tee" || failures+=("$what: processes left behind")
+}
+
+# end_of_output TEE: waits until nobody can write to it any more. Who still can after ten seconds is named and killed:
+# a process that hangs must not make this script hang.
+end_of_output() {
+    local tee=$1 pipe turn left=()
+    pipe=$(readlink "/proc/$tee/fd/0") || return 0
+    for ((turn = 0; turn < 100; turn++)); do
+        kill -0 "$tee" 2>/dev/null || return 0
+        sleep 0.1
+    done
+    mapfile -t left < <(find /proc/[0-9]*/fd -lname "${pipe/\[/\\[}" 2>/dev/null | cut -d / -f 3 | sort -un | grep -vx "$tee")
+    ((${#left[@]})) || return 0
+    ps -o pid=,stat=,etime=,args= -p "${left[*]}" | sed 's/^/still running: /'
+    kill -KILL "${left[@]}" 2>/dev/null || true
+    return 1
 }
 
 # What lies about without an owner.
