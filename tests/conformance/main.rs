@@ -9,6 +9,7 @@ mod faults;
 mod interrupts;
 mod limits;
 mod loss;
+mod meeting;
 mod payload;
 mod security;
 mod spin;
@@ -96,6 +97,7 @@ fn main() -> ExitCode {
         faults::PROMISES,
         limits::PROMISES,
         loss::PROMISES,
+        meeting::PROMISES,
         security::PROMISES,
         spin::PROMISES,
         cli::PROMISES,

@@ -19,7 +19,7 @@
 #![expect(unsafe_code, reason = "pidfd_open(2) has no safe wrapper")]
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
@@ -86,7 +86,7 @@ impl Claim {
     /// Lets senders in.
     pub(crate) fn ready(&self) -> io::Result<()> {
         lock(&self.file.0, Byte::Ready)?;
-        self.file.0.write_all_at(format!("receiver {}\n", std::process::id()).as_bytes(), 0)
+        write_line(&self.file.0, "receiver")
     }
 
     /// What finds the sender that has attached: its pid and, while it lives, a pidfd of it.
@@ -187,7 +187,8 @@ impl Drop for LockFile {
 fn open(path: &Path, create: bool) -> io::Result<File> {
     let file = OpenOptions::new()
         .read(true)
-        .write(true)
+        // Wherever the other end's line is by now, ours comes behind it.
+        .append(true)
         .create_new(create)
         .mode(0o600)
         // Neither through a link nor waiting for the other end of a FIFO that somebody put here.
@@ -210,6 +211,11 @@ fn holder(file: &File, byte: Byte) -> io::Result<Option<i32>> {
     let mut lock = range(libc::F_WRLCK, byte as i64, 1);
     fcntl(file, FcntlArg::F_GETLK(&mut lock))?;
     Ok((i32::from(lock.l_type) != libc::F_UNLCK).then_some(lock.l_pid))
+}
+
+/// Writes who this process is, and wakes those who wait for a change of the file.
+fn write_line(mut file: &File, role: &str) -> io::Result<()> {
+    file.write_all(format!("{role} {}\n", std::process::id()).as_bytes())
 }
 
 /// Has a sender attached to this receiver, whatever has become of it?
@@ -273,8 +279,7 @@ impl Attachment {
             return Ok(None);
         }
         let Some((pid, receiver)) = death_watch(&file.0, Byte::Ready)? else { return Ok(None) };
-        let end = file.0.metadata()?.len();
-        file.0.write_all_at(format!("sender {}\n", std::process::id()).as_bytes(), end)?;
+        write_line(&file.0, "sender")?;
         Ok(Some(Attachment { _file: file, receiver, pid }))
     }
 }

@@ -22,6 +22,7 @@ use crate::{Process, Result, Role, Trial};
 pub struct Launch<'t> {
     pub(crate) trial: &'t Trial,
     role: Role,
+    wrapper: Vec<OsString>,
     args: Vec<OsString>,
     endpoint: bool,
     stdin: Stdin,
@@ -40,7 +41,23 @@ enum Stdin {
 
 impl<'t> Launch<'t> {
     pub(crate) fn new(trial: &'t Trial, role: Role) -> Launch<'t> {
-        Launch { trial, role, args: Vec::new(), endpoint: true, stdin: Stdin::Empty, stdout: Stdout::Keep, umask: None }
+        Launch {
+            trial,
+            role,
+            wrapper: Vec::new(),
+            args: Vec::new(),
+            endpoint: true,
+            stdin: Stdin::Empty,
+            stdout: Stdout::Keep,
+            umask: None,
+        }
+    }
+
+    /// Has it started by another program, whose command line this is so far.
+    #[must_use]
+    pub fn under<A: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = A>) -> Self {
+        self.wrapper.extend(words.into_iter().map(|word| word.as_ref().to_owned()));
+        self
     }
 
     /// Adds arguments.
@@ -112,7 +129,9 @@ impl<'t> Launch<'t> {
         let trial = self.trial;
         let name = format!("{}-{}", trial.pair.name, self.role);
         let program = if self.role == Role::Sender { &trial.pair.sender } else { &trial.pair.receiver };
-        let mut command = Command::new(program);
+        let words: Vec<&OsStr> = self.wrapper.iter().map(OsString::as_os_str).chain([program.as_os_str()]).collect();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]);
         if let Some(endpoint) = trial.endpoint().filter(|_| self.endpoint) {
             command.arg("--endpoint").arg(endpoint);
         }

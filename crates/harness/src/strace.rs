@@ -7,6 +7,12 @@ use std::process::Command;
 
 use crate::{Result, Role, ensure};
 
+/// Is there a strace, and may it trace?
+pub fn works() -> bool {
+    let nothing = Command::new("strace").args(["--output=/dev/null", "true"]).status();
+    nothing.is_ok_and(|status| status.success())
+}
+
 /// Runs a pair, one end of it under strace: the sender with these words, the receiver with its output thrown away.
 /// Returns how many calls that end made of each name, and all together as `total`; `None` without strace.
 ///
