@@ -1,11 +1,13 @@
 //! How the two ends meet where the receiver is late: the sender has come, and done all that it does, before the
 //! receiver has taken its next step.
 
-use std::fs;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use harness::{Process, Result, Role, Run, Signal, Trial, ensure, strace};
+use nix::fcntl::{FcntlArg, fcntl};
 
 use crate::{DoesNotApply, strangers};
 
@@ -45,30 +47,72 @@ fn is_ready(receiver: &Process) -> Result<bool> {
 
 fn sender_comes_and_goes(trial: &Trial) -> Result {
     let receiver = late_receiver(trial)?;
-    let came = Run::of(trial.sender(["hello"])?, receiver).complete()?;
+    let sender = trial.sender(["hello"])?;
+    completes(Run::of(sender, receiver))
+}
+
+fn completes(run: Run) -> Result {
+    let came = run.complete()?;
     ensure!(came == b"hello\n", "{:?} came out", String::from_utf8_lossy(&came));
     Ok(())
 }
 
 fn sender_comes_and_dies(trial: &Trial) -> Result {
     let receiver = late_receiver(trial)?;
+    come_and_die(trial)?;
+    receiver.wait()?.expect(3)
+}
+
+fn come_and_die(trial: &Trial) -> Result {
     let sender = trial.launch(Role::Sender).stdin_open("hello\n").spawn()?;
-    while !lock_file(&sender).is_some_and(|text| text.contains("sender ")) {
+    let has_come = || -> Result<bool> {
+        let Some(path) = lock_file(&sender) else { return Ok(false) };
+        Ok(fs::read_to_string(path)?.contains("sender "))
+    };
+    while !has_come()? {
         ensure!(Instant::now() < trial.deadline(), "no sender in the lock file");
         thread::sleep(Duration::from_millis(1));
     }
     sender.signal(Signal::KILL)?;
+    sender.wait().map(drop)
+}
+
+/// After the sender has gone, the next one looks whether it may come, for longer than any does.
+fn sender_goes_and_another_looks(trial: &Trial) -> Result {
+    let receiver = late_receiver(trial)?;
+    let path = lock_file(&receiver).ok_or("no lock file")?;
+    let sender = trial.sender(["hello"])?;
+    // If it waits for the receiver, then it is still there.
+    while !sender.has_ended() && !receiver.has_ended() {
+        ensure!(Instant::now() < trial.deadline(), "neither has ended");
+        thread::sleep(Duration::from_millis(1));
+    }
+    let _look = look(&path);
+    completes(Run::of(sender, receiver))
+}
+
+fn sender_dies_and_another_looks(trial: &Trial) -> Result {
+    let receiver = late_receiver(trial)?;
+    let path = lock_file(&receiver).ok_or("no lock file")?;
+    come_and_die(trial)?;
+    let _look = look(&path)?;
     receiver.wait()?.expect(3)
 }
 
-/// What is written in the lock file that a process has open.
-fn lock_file(process: &Process) -> Option<String> {
-    let open = fs::read_dir(format!("/proc/{}/fd", process.pid())).ok()?.flatten();
-    let is_lock =
-        |fd: &fs::DirEntry| fs::read_link(fd.path()).is_ok_and(|path| path.to_string_lossy().ends_with(".lock"));
-    fs::read_to_string(open.into_iter().find(is_lock)?.path()).ok()
+/// Takes the sender's lock, as a sender does that then finds that another one has come.
+fn look(path: &Path) -> Result<File> {
+    let file = File::options().append(true).open(path)?;
+    let (l_type, l_whence) = (libc::F_WRLCK as i16, libc::SEEK_SET as i16);
+    fcntl(&file, FcntlArg::F_SETLK(&libc::flock { l_type, l_whence, l_start: 2, l_len: 1, l_pid: 0 }))?;
+    Ok(file)
+}
+
+/// The lock file that a process has open.
+fn lock_file(process: &Process) -> Option<PathBuf> {
+    let mut open = fs::read_dir(format!("/proc/{}/fd", process.pid())).ok()?.flatten();
+    open.find_map(|fd| fs::read_link(fd.path()).ok().filter(|path| path.extension() == Some("lock".as_ref())))
 }
 
 crate::promises! {
-    strangers: sender_comes_and_goes, sender_comes_and_dies;
+    strangers: sender_comes_and_goes, sender_comes_and_dies, sender_goes_and_another_looks, sender_dies_and_another_looks;
 }

@@ -10,8 +10,9 @@
 //! | 1 | the receiver | everything that a sender needs is there |
 //! | 2 | the sender | this receiver is taken |
 //!
-//! `F_GETLK` tells the holder's pid, and a pidfd of it (pidfd_open(2)) becomes readable when it ends. What
-//! is written into the file is for people, and wakes those who wait for it by inotify(7).
+//! `F_GETLK` tells the holder's pid, and a pidfd of it (pidfd_open(2)) becomes readable when it ends. Each of the two
+//! appends a line with its pid. That wakes those who wait for it by inotify(7), and the sender's says for good that a
+//! sender has come: the next one, which asks with the lock in its hand, must let go of it again.
 //!
 //! These are process-associated locks. They suit here for the very property that makes them notorious: a
 //! forked child does not share them. The other one, that closing any descriptor of the file drops all of
@@ -92,12 +93,7 @@ impl Claim {
     /// What finds the sender that has attached: its pid and, while it lives, a pidfd of it.
     pub(crate) fn sender(&self) -> impl Fn() -> io::Result<Option<(i32, Option<OwnedFd>)>> + Send + use<> {
         let file = Arc::clone(&self.file.0);
-        move || {
-            // In this order: one that attaches in between is found alive.
-            let written = written_sender(&file)?;
-            let living = death_watch(&file, Byte::Sender)?;
-            Ok(living.map(|(pid, pidfd)| (pid, Some(pidfd))).or(written.map(|pid| (pid, None))))
-        }
+        move || attached_sender(&file)
     }
 
     /// What tells of changes of the lock file, which is at `path`.
@@ -125,12 +121,9 @@ pub(crate) fn sender_death(own: Vec<OwnedFd>) -> io::Result<()> {
     // Never closed: in a table that is shared, this would release the receiver's locks.
     let file = ManuallyDrop::new(file);
     loop {
-        // In this order: a sender writes while it holds the lock, so if it had written before, and nobody has the
-        // lock now, then it is gone. Asked the other way round, it may have come in between.
-        let taken = is_taken(&file)?;
-        match death_watch(&file, Byte::Sender)? {
-            Some((_, pidfd)) => return wait_for_exit(&pidfd),
-            None if taken => return Ok(()),
+        match attached_sender(&file)? {
+            Some((_, Some(pidfd))) => return wait_for_exit(&pidfd),
+            Some((_, None)) => return Ok(()),
             // What has changed makes no difference.
             None => match changes.read(&mut [0; 4096]) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
@@ -218,20 +211,22 @@ fn write_line(mut file: &File, role: &str) -> io::Result<()> {
     file.write_all(format!("{role} {}\n", std::process::id()).as_bytes())
 }
 
-/// Has a sender attached to this receiver, whatever has become of it?
-fn is_taken(file: &File) -> io::Result<bool> {
-    Ok(text(file)?.lines().any(|line| line.starts_with("sender")))
+/// The sender that has attached, whatever has become of it since: its pid and, while it lives, a pidfd of it.
+fn attached_sender(file: &File) -> io::Result<Option<(i32, Option<OwnedFd>)>> {
+    // In this order: a sender writes while it holds the lock, so if it had written before, and has the lock no more, then
+    // it is gone. Asked the other way round, it may have come in between.
+    let Some(pid) = written_sender(file)? else { return Ok(None) };
+    // Another one may hold the lock for the moment in which it looks whether the receiver is taken.
+    let living = death_watch(file, Byte::Sender)?.filter(|(holder, _)| *holder == pid);
+    Ok(Some((pid, living.map(|(_, pidfd)| pidfd))))
 }
 
 /// The pid that the sender wrote when it attached. It may be another process's by now.
 fn written_sender(file: &File) -> io::Result<Option<i32>> {
-    Ok(text(file)?.lines().find_map(|line| line.strip_prefix("sender ")?.parse().ok()))
-}
-
-fn text(file: &File) -> io::Result<String> {
     let mut text = [0; 128];
     let len = file.read_at(&mut text, 0)?;
-    Ok(String::from_utf8_lossy(&text[..len]).into_owned())
+    let text = String::from_utf8_lossy(&text[..len]);
+    Ok(text.lines().find_map(|line| line.strip_prefix("sender ")?.parse().ok()))
 }
 
 /// The pid of the holder of `byte`, if there is one, and a descriptor that becomes readable when it ends.
@@ -275,7 +270,7 @@ impl Attachment {
         }
         // A receiver serves one sender. One that has served its own is about to end and must not be
         // mistaken for the next one.
-        if is_taken(&file.0)? {
+        if written_sender(&file.0)?.is_some() {
             return Ok(None);
         }
         let Some((pid, receiver)) = death_watch(&file.0, Byte::Ready)? else { return Ok(None) };
