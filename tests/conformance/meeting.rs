@@ -6,24 +6,29 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use harness::{Process, Result, Role, Run, Signal, Trial, ensure, strace};
+use harness::{NO_ARGS, Process, Result, Role, Run, Signal, Trial, ensure, strace};
 use nix::fcntl::{FcntlArg, fcntl};
 
 use crate::{DoesNotApply, strangers};
 
-/// How late each write of the receiver's is, in microseconds.
+/// How late a call is, in microseconds: long enough for the other end to do all that it does.
 const LATE: u32 = 300_000;
+/// What a sender does to System V objects and connections once it has found them.
+const OPENS: &str = "connect,msgctl,semctl,shmat,shmctl";
 
-/// A receiver that has locked what says that it is ready, and not gone on yet.
-fn late_receiver(trial: &Trial) -> Result<Process> {
+/// What makes these system calls of a program late.
+fn late(calls: &str) -> Result<[String; 7]> {
     if !strace::works() {
         return Err(DoesNotApply("strace is not installed or may not trace here").into());
     }
-    let writes = format!("--inject=write,pwrite64:delay_enter={LATE}");
+    let (trace, inject) = (format!("--trace={calls}"), format!("--inject={calls}:delay_enter={LATE}"));
     // As its grandchild, so that the process that is waited for is the program.
-    let strace =
-        ["strace", "-D", "--follow-forks", "--quiet=all", "--output=/dev/null", "--trace=write,pwrite64", &writes];
-    let receiver = trial.launch(Role::Receiver).under(strace).spawn()?;
+    Ok(["strace", "-D", "--follow-forks", "--quiet=all", "--output=/dev/null", &trace, &inject].map(str::to_owned))
+}
+
+/// A receiver that has locked what says that it is ready, and not gone on yet.
+fn late_receiver(trial: &Trial) -> Result<Process> {
+    let receiver = trial.launch(Role::Receiver).under(late("write,pwrite64")?).spawn()?;
     while !is_ready(&receiver)? {
         if receiver.stderr().contains(": ready") {
             return Err(DoesNotApply("it has no lock file").into());
@@ -65,16 +70,23 @@ fn sender_comes_and_dies(trial: &Trial) -> Result {
 
 fn come_and_die(trial: &Trial) -> Result {
     let sender = trial.launch(Role::Sender).stdin_open("hello\n").spawn()?;
+    await_line(trial, &sender)?;
+    sender.signal(Signal::KILL)?;
+    sender.wait().map(drop)
+}
+
+/// Waits until a sender has come.
+fn await_line(trial: &Trial, sender: &Process) -> Result {
     let has_come = || -> Result<bool> {
-        let Some(path) = lock_file(&sender) else { return Ok(false) };
+        let Some(path) = lock_file(sender) else { return Ok(false) };
         Ok(fs::read_to_string(path)?.contains("sender "))
     };
     while !has_come()? {
+        ensure!(!sender.has_ended(), "it has not come");
         ensure!(Instant::now() < trial.deadline(), "no sender in the lock file");
         thread::sleep(Duration::from_millis(1));
     }
-    sender.signal(Signal::KILL)?;
-    sender.wait().map(drop)
+    Ok(())
 }
 
 /// After the sender has gone, the next one looks whether it may come, for longer than any does.
@@ -99,6 +111,24 @@ fn sender_dies_and_another_looks(trial: &Trial) -> Result {
     receiver.wait()?.expect(3)
 }
 
+/// While a sender opens what its receiver has made, the receiver dies and the next one takes its place.
+fn receiver_is_replaced(trial: &Trial) -> Result {
+    let first = trial.receiver(NO_ARGS)?;
+    if !is_ready(&first)? {
+        return Err(DoesNotApply("it has no lock file").into());
+    }
+    let endless = ["--count", "1000000000", "--size", "8", "--interval", "0.01"];
+    let sender = trial.launch(Role::Sender).args(endless).under(late(OPENS)?).spawn()?;
+    await_line(trial, &sender)?;
+    first.signal(Signal::KILL)?;
+    first.wait()?;
+    let next = trial.receiver(NO_ARGS)?;
+    sender.wait()?.expect(3)?;
+    next.signal(Signal::TERM)?;
+    // Where a stranger's coming and going shows, it may have ended with that.
+    next.wait()?.expect_one_of(&[3, 143])
+}
+
 /// Takes the sender's lock, as a sender does that then finds that another one has come.
 fn look(path: &Path) -> Result<File> {
     let file = File::options().append(true).open(path)?;
@@ -114,5 +144,5 @@ fn lock_file(process: &Process) -> Option<PathBuf> {
 }
 
 crate::promises! {
-    strangers: sender_comes_and_goes, sender_comes_and_dies, sender_goes_and_another_looks, sender_dies_and_another_looks;
+    strangers: sender_comes_and_goes, sender_comes_and_dies, sender_goes_and_another_looks, sender_dies_and_another_looks, receiver_is_replaced;
 }

@@ -66,7 +66,7 @@ impl Claim {
             let (file, stale) = own(path)?;
             if stale || only_we {
                 match remove() {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    Err(error) if !is_gone(&error) => {
                         undo();
                         return Err(error);
                     }
@@ -209,6 +209,11 @@ fn holder(file: &File, byte: Byte) -> io::Result<Option<i32>> {
 /// Writes who this process is, and wakes those who wait for a change of the file.
 fn write_line(mut file: &File, role: &str) -> io::Result<()> {
     file.write_all(format!("{role} {}\n", std::process::id()).as_bytes())
+}
+
+/// There was nothing to remove, or somebody else has removed it at this moment.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::EIDRM)
 }
 
 /// The sender that has attached, whatever has become of it since: its pid and, while it lives, a pidfd of it.

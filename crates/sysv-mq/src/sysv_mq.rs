@@ -85,7 +85,7 @@ impl Queue {
     /// Finds an existing queue of this user's.
     ///
     /// # Errors
-    /// `ENOENT`; `EPERM` or `EACCES` where the queue is another user's.
+    /// `ENOENT`; `EIDRM` where the queue is removed meanwhile; `EPERM` or `EACCES` where it is another user's.
     pub fn open(key: i32) -> io::Result<Queue> {
         let id = get(key, 0)?;
         check_owner(id)?;
@@ -121,8 +121,8 @@ impl Queue {
         Ok(())
     }
 
-    /// `EIDRM` goes to those who wait while the queue is removed. Who comes later is told `EINVAL`, which could
-    /// mean anything. And msgrcv(2) says `ENOMSG` where every other call says `EAGAIN`.
+    /// Who comes after the queue was removed is told `EINVAL`, which could mean anything. And msgrcv(2) says `ENOMSG` where
+    /// every other call says `EAGAIN`.
     fn tell(&self, error: Errno) -> io::Error {
         match error {
             Errno::EINVAL if status(self.id).is_err() => Errno::EIDRM.into(),
@@ -135,12 +135,12 @@ impl Queue {
 /// Removes the queue and the messages in it. Whoever waits for it is told `EIDRM`.
 ///
 /// # Errors
-/// `ENOENT`; `EPERM` or `EACCES` where the queue is another user's.
+/// `ENOENT`; `EIDRM` where somebody else removes it meanwhile; `EPERM` or `EACCES` where it is another user's.
 pub fn remove(key: i32) -> io::Result<()> {
     let id = get(key, 0)?;
     check_owner(id)?;
     // SAFETY: IPC_RMID takes no argument, and so no memory.
-    Errno::result(unsafe { libc::msgctl(id, libc::IPC_RMID, ptr::null_mut()) })?;
+    Errno::result(unsafe { libc::msgctl(id, libc::IPC_RMID, ptr::null_mut()) }).map_err(gone)?;
     Ok(())
 }
 
@@ -152,9 +152,15 @@ fn get(key: i32, flags: c_int) -> io::Result<c_int> {
 fn status(id: c_int) -> io::Result<msqid_ds> {
     let mut status = MaybeUninit::zeroed();
     // SAFETY: `status` has room for what the kernel tells.
-    Errno::result(unsafe { libc::msgctl(id, libc::IPC_STAT, status.as_mut_ptr()) })?;
+    Errno::result(unsafe { libc::msgctl(id, libc::IPC_STAT, status.as_mut_ptr()) }).map_err(gone)?;
     // SAFETY: all zeroes are a valid msqid_ds, and the call has filled it in.
     Ok(unsafe { status.assume_init() })
+}
+
+/// The error of msgctl(2). Who waits while the queue is removed is told `EIDRM`; who comes later is told `EINVAL`, for the
+/// identifier means nothing any more.
+fn gone(error: Errno) -> Errno {
+    if error == Errno::EINVAL { Errno::EIDRM } else { error }
 }
 
 /// Whoever made the queue, or was given it, can change who may read it. So both must be this user.

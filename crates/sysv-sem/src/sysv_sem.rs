@@ -134,10 +134,11 @@ pub fn remove(key: i32) -> io::Result<()> {
     semaphores.map_or(Ok(()), Set::remove)
 }
 
-/// A run that was killed may have made only one of the two.
+/// A run that was killed may have made only one of the two, and one that ends may have removed one of them just now.
 fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.raw_os_error() == Some(libc::EIDRM) => Ok(None),
         other => other.map(Some),
     }
 }

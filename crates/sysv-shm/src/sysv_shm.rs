@@ -51,8 +51,8 @@ pub fn create(key: i32) -> io::Result<Reader> {
 /// Opens the segment that a reader has made, and marks it for removal: both are attached now.
 ///
 /// # Errors
-/// `ENOENT`; `EPERM` or `EACCES` where it is another user's; `EAGAIN` while it is half-made; `InvalidData` where it is
-/// something else.
+/// `ENOENT`; `EIDRM` where it is removed meanwhile; `EPERM` or `EACCES` where it is another user's; `EAGAIN` while it is
+/// half-made; `InvalidData` where it is something else.
 pub fn open(key: i32) -> io::Result<Writer> {
     let segment = Segment::get(key, 0, 0)?;
     // Whoever made it can read and change it.
@@ -69,7 +69,8 @@ pub fn open(key: i32) -> io::Result<Writer> {
 /// Removes a segment that nobody has opened; one that somebody has is gone already, or will be.
 ///
 /// # Errors
-/// `ENOENT`; `EPERM` or `EACCES` where it is another user's; `EEXIST` where it is no such segment as [`create`] makes.
+/// `ENOENT`; `EIDRM` where it is removed meanwhile; `EPERM` or `EACCES` where it is another user's; `EEXIST` where it is
+/// no such segment as [`create`] makes.
 pub fn remove(key: i32) -> io::Result<()> {
     let segment = Segment::get(key, 0, 0)?;
     let stat = segment.stat()?;
@@ -99,7 +100,7 @@ impl Segment {
         let start = unsafe { libc::shmat(self.0, ptr::null(), 0) };
         // The odd one out: it returns a pointer, and its error is not the null pointer but -1.
         if start as isize == -1 {
-            return Err(io::Error::last_os_error());
+            return Err(gone());
         }
         let start = NonNull::new(start.cast()).ok_or(Errno::EFAULT)?;
         let mut attached = Attached { start, size: 0 };
@@ -113,7 +114,7 @@ impl Segment {
         match unsafe { libc::shmctl(self.0, libc::IPC_STAT, stat.as_mut_ptr()) } {
             // SAFETY: the call has filled it in, and it is made of numbers.
             0 => Ok(unsafe { stat.assume_init() }),
-            _ => Err(io::Error::last_os_error()),
+            _ => Err(gone()),
         }
     }
 
@@ -121,8 +122,17 @@ impl Segment {
         // SAFETY: IPC_RMID does not use the pointer.
         match unsafe { libc::shmctl(self.0, libc::IPC_RMID, ptr::null_mut()) } {
             0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
+            _ => Err(gone()),
         }
+    }
+}
+
+/// The error of a call with an identifier, which says `EINVAL` of one that means nothing any more. Between two calls
+/// somebody may have removed the segment.
+fn gone() -> io::Error {
+    match Errno::last() {
+        Errno::EINVAL => Errno::EIDRM.into(),
+        error => error.into(),
     }
 }
 
