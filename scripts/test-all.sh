@@ -50,9 +50,10 @@ end_of_output() {
         sleep 0.1
     done
     mapfile -t left < <(find /proc/[0-9]*/fd -lname "${pipe/\[/\\[}" 2>/dev/null | cut -d / -f 3 | sort -un | grep -vx "$tee")
-    ((${#left[@]})) || return 0
-    ps -o pid=,stat=,etime=,args= -p "${left[*]}" | sed 's/^/still running: /'
-    kill -KILL "${left[@]}" 2>/dev/null || true
+    if ((${#left[@]})); then
+        ps -o pid=,stat=,etime=,args= -p "${left[*]}" | sed 's/^/still running: /'
+        kill -KILL "${left[@]}" 2>/dev/null || true
+    fi
     return 1
 }
 

@@ -1,5 +1,5 @@
-//! How the two ends meet where the receiver is late: the sender has come, and done all that it does, before the
-//! receiver has taken its next step.
+//! How the two ends meet where one of them is late: the other has done all that it does, or is dead, before that one has
+//! taken its next step.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -29,14 +29,18 @@ fn late(calls: &str) -> Result<[String; 7]> {
 /// A receiver that has locked what says that it is ready, and not gone on yet.
 fn late_receiver(trial: &Trial) -> Result<Process> {
     let receiver = trial.launch(Role::Receiver).under(late("write,pwrite64")?).spawn()?;
-    while !is_ready(&receiver)? {
-        if receiver.stderr().contains(": ready") {
+    loop {
+        // In this order: it says so after it has locked.
+        let says_so = receiver.stderr().contains(": ready");
+        if is_ready(&receiver)? {
+            return Ok(receiver);
+        }
+        if says_so {
             return Err(DoesNotApply("it has no lock file").into());
         }
         ensure!(Instant::now() < trial.deadline(), "no lock");
         thread::sleep(Duration::from_millis(1));
     }
-    Ok(receiver)
 }
 
 /// Whether a receiver has locked the first two bytes of a file, of which the second says that it is ready.
@@ -50,6 +54,7 @@ fn is_ready(receiver: &Process) -> Result<bool> {
     }))
 }
 
+/// The sender comes at the first moment at which it can, and has sent all and ended before the receiver goes on.
 fn sender_comes_and_goes(trial: &Trial) -> Result {
     let receiver = late_receiver(trial)?;
     let sender = trial.sender(["hello"])?;
@@ -62,6 +67,7 @@ fn completes(run: Run) -> Result {
     Ok(())
 }
 
+/// The same, but it is killed, of which the receiver must be told.
 fn sender_comes_and_dies(trial: &Trial) -> Result {
     let receiver = late_receiver(trial)?;
     come_and_die(trial)?;
@@ -99,6 +105,7 @@ fn sender_goes_and_another_looks(trial: &Trial) -> Result {
         ensure!(Instant::now() < trial.deadline(), "neither has ended");
         thread::sleep(Duration::from_millis(1));
     }
+    // Where the receiver has ended, too, there is nothing to look at any more.
     let _look = look(&path);
     completes(Run::of(sender, receiver))
 }

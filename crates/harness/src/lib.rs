@@ -31,8 +31,8 @@
 //! Everything that a trial started is killed when it is dropped, and no wait outlasts the trial's deadline.
 //!
 //! Where a test needs more of a hand in the programs than that, [`program`], [`pid`] and [`Place`] are for starting and watching
-//! them one by one; and what several techniques have in common is tried by the functions of [`family`], [`forked`],
-//! [`socket_path`] and [`port`], which are named as the tests that call them.
+//! them one by one; and what several techniques have in common is tried by the functions of [`family`], [`socket_path`]
+//! and [`port`], which are named as the tests that call them, and by [`forked::main`].
 
 mod capture;
 mod data;
