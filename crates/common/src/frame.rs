@@ -16,9 +16,6 @@ pub const MAX_FRAME: usize = 16 << 20;
 
 /// Half of what a pipe holds; larger messages make the buffer grow.
 const BUFFER: usize = 128 << 10;
-/// Where the stream is memory, a buffer that stays in the core's first cache: to read costs no system call, so little is
-/// won with more at once.
-const SMALL_BUFFER: usize = 24 << 10;
 
 /// A longer message begins with a cache line, if the frame does; and nothing is read with its end but the line that the
 /// next frame begins with.
@@ -32,13 +29,13 @@ pub struct FrameWriter<W, const SLOW: bool = false> {
     // Dropped first: a channel is closed before its endpoint is removed.
     stream: W,
     link: Link,
-    piece: Option<Piece>,
+    piece: Piece,
 }
 
 impl<W: Write> FrameWriter<W> {
     /// Frames messages into `stream`, which must not buffer.
     pub fn new(link: Link, stream: W) -> Self {
-        FrameWriter { stream, link, piece: Some(Piece::default()) }
+        FrameWriter { stream, link, piece: Piece::default() }
     }
 
     /// Each byte takes long: lengths have one or two, so no message may have more than 32,511.
@@ -46,12 +43,6 @@ impl<W: Write> FrameWriter<W> {
     pub fn slow(self) -> FrameWriter<W, true> {
         debug_assert!(self.link.max_message() < length::SLOW_LIMIT);
         FrameWriter { stream: self.stream, link: self.link, piece: self.piece }
-    }
-
-    /// The stream is memory that both processes have mapped: to write two buffers takes no longer than to write one.
-    #[must_use]
-    pub fn in_memory(self) -> Self {
-        FrameWriter { piece: None, ..self }
     }
 }
 
@@ -76,7 +67,7 @@ impl<W: Write, const SLOW: bool> FrameWriter<W, SLOW> {
         } else {
             header
         };
-        if let Some(mut rest) = self.piece.as_mut().and_then(|piece| piece.join(front, payload)) {
+        if let Some(mut rest) = self.piece.join(front, payload) {
             while !rest.is_empty() {
                 let len = self.link.wait("write", || not_nothing(self.stream.write(rest)))?;
                 rest = &rest[len..];
@@ -171,12 +162,6 @@ impl<R: Read, F: FnMut() -> io::Result<R>> FrameReader<R, F> {
             head_start: HeadStart::KERNEL,
             link,
         }
-    }
-
-    /// The stream is memory that both processes have mapped.
-    #[must_use]
-    pub fn in_memory(self) -> Self {
-        FrameReader { buffer: IoBuffer::new(SMALL_BUFFER), head_start: HeadStart::MEMORY, ..self }
     }
 
     /// The stream is a file that is written meanwhile.
@@ -280,7 +265,7 @@ pub(crate) mod tests {
     use std::io::{self, Read, Write};
 
     use super::Stream::Open as Opened;
-    use super::{BUFFER, FrameReader, FrameWriter, LINE, LONG, SMALL_BUFFER};
+    use super::{FrameReader, FrameWriter, LINE, LONG};
     use crate::{
         Args, Carries, Chapter, Delivery, Endpoint, Link, Notices, Reach, Receiver, Role, Sender, Technique, WhenFull,
     };
@@ -368,20 +353,6 @@ pub(crate) mod tests {
             }
             assert_eq!(reader.recv().unwrap(), None);
         }
-    }
-
-    #[test]
-    fn out_of_memory_no_more_is_read_than_a_core_keeps_at_hand() {
-        let lens = [100; 2000];
-        let link = || Link::bare(&Args::new(&STREAM, Role::Receiver)).unwrap();
-        let stream = || written(usize::MAX, &lens);
-        let most = |mut reader: FrameReader<Stream, _>| {
-            lens.iter().for_each(|&len| assert_eq!(reader.recv().unwrap(), Some(&message(len)[..])));
-            let Opened(stream) = &reader.stream else { panic!("it is open") };
-            stream.asked.iter().map(|asked| asked.0).max()
-        };
-        assert_eq!(most(FrameReader::over(link(), stream())), Some(BUFFER));
-        assert_eq!(most(FrameReader::over(link(), stream()).in_memory()), Some(SMALL_BUFFER));
     }
 
     /// Whether the reader is behind its writer or has taken all that was there.

@@ -1,10 +1,10 @@
 //! When to read on: not at once, where a moment later there is more.
 //!
 //! A reader that takes each message as soon as it is there finds the channel empty each time, and so does the writer:
-//! both pay for what the kernel does between empty and not empty, and they meet at its lock or, in shared memory, at
-//! the same cache line. Some microseconds later there are several messages, for one read(2). But where the writer waits
-//! for an answer nothing comes meanwhile; so a pause that brought nothing is made shorter, and the full one is tried only
-//! now and then, and ever more seldom while that brings nothing either.
+//! both pay for what the kernel does between empty and not empty, and they meet at its lock. Some microseconds later there
+//! are several messages, for one read(2). But where the writer waits for an answer nothing comes meanwhile; so a pause that
+//! brought nothing is made shorter, and the full one is tried only now and then, and ever more seldom while that brings
+//! nothing either.
 //!
 //! After a long message, which takes microseconds itself, the reader is either behind, and reads on at once, or it has
 //! taken all there is. Then it would sleep and have to be woken: a pause is worth it where after the last one there was more than
@@ -24,8 +24,6 @@ pub(crate) struct HeadStart {
     plenty: usize,
     /// How many times as long it is behind a long message; 0 where these are as others.
     long: u32,
-    /// May the core be given away? Who does not read through the kernel does not go there for that.
-    yields: bool,
     pause: Pause,
     /// Once there was one of these: were there several messages behind the last?
     several: Option<bool>,
@@ -49,19 +47,16 @@ const RAREST: u32 = 32 << 10;
 
 impl HeadStart {
     /// Through the kernel: a microsecond or two. It moves a page in less.
-    pub(crate) const KERNEL: HeadStart = HeadStart::new(140, 4096, 3, true);
+    pub(crate) const KERNEL: HeadStart = HeadStart::new(140, 4096, 3);
     /// Through a file: its reader and its writer are in each other's way, and for a reader that sleeps each write makes an
     /// event (inotify(7)).
-    pub(crate) const FILE: HeadStart = HeadStart::new(400, 16 << 10, 0, true);
-    /// Through memory that both have mapped, where a writer gets further in a microsecond.
-    pub(crate) const MEMORY: HeadStart = HeadStart::new(200, 16 << 10, 0, false);
+    pub(crate) const FILE: HeadStart = HeadStart::new(400, 16 << 10, 0);
 
-    const fn new(full: u32, plenty: usize, long: u32, yields: bool) -> HeadStart {
+    const fn new(full: u32, plenty: usize, long: u32) -> HeadStart {
         HeadStart {
             full,
             plenty,
             long,
-            yields,
             pause: Pause::new(),
             several: None,
             pauses: 0,
@@ -79,7 +74,7 @@ impl HeadStart {
         let behind_long = behind_long && self.long > 0;
         match self.due(behind_long) {
             0 => {}
-            due if behind_long || !self.yields => pause::time_alone(due),
+            due if behind_long => pause::time_alone(due),
             due => {
                 if let Some(several) = self.several.replace(false) {
                     self.pause.brought(several);
@@ -215,8 +210,6 @@ mod tests {
         one_core_or_two(&mut start, 4 * RAREST, 1, 50);
         assert!(one_core_or_two(&mut start, 1000, 1, 50) >= 700);
         assert!(one_core_or_two(&mut start, 1000, 5, 50) <= 4, "and the writer has a core of its own again");
-        let mut start = HeadStart::MEMORY;
-        assert_eq!(one_core_or_two(&mut start, 4 * RAREST, 1, 50), 0);
     }
 
     #[test]

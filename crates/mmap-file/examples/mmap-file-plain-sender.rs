@@ -2,7 +2,7 @@
 //! which makes the file and therefore starts first; its header shows how.
 
 use std::env;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 
 use mmap_file::mmap_file::Writer;
@@ -12,7 +12,7 @@ fn main() -> io::Result<()> {
     let path = args.next().expect("usage: mmap-file-plain-sender PATH [TEXT]...");
     let mut writer = Writer::open(Path::new(&path), false)?;
     for text in args {
-        writeln!(writer, "{text}")?;
+        writer.put_all(format!("{text}\n").as_bytes())?;
     }
-    writer.write_all(&[0])
+    writer.end()
 }

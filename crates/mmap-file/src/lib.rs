@@ -1,27 +1,29 @@
-//! How a mapped file keeps the contract: messages are framed, because the ring is a byte stream. Nothing tells either
-//! end that the other died; the link does.
+//! How a mapped file keeps the contract: the ring carries messages and says when there will be no more. Nothing tells
+//! either end that the other died; the link does.
 
 use std::path::PathBuf;
 
 use common::{
-    Args, Carries, Chapter, Delivery, Endpoint, Extra, FrameReader, FrameWriter, Link, MAX_FRAME, Notices, Reach,
-    Receiver, Result, Role, Sender, Technique, WhenFull,
+    Args, Carries, Chapter, Delivery, Endpoint, Error, Extra, Link, Notices, Reach, Receiver, Result, Role, Sender,
+    Technique, WhenFull,
 };
 
 pub mod mmap_file;
 
+use mmap_file::{LONGEST, Reader, Writer};
+
 /// What a mapped file is and can do.
 pub const TECHNIQUE: Technique = Technique {
     name: "mmap-file",
-    summary: "a mapped file: a ring of bytes in pages that both processes see and that outlive them",
+    summary: "a mapped file: a ring of messages in pages that both processes see and that outlive them",
     chapter: Chapter::File,
-    kernel_object: "1025 pages of a file in the page cache, found by a path",
-    carries: Carries::Bytes,
+    kernel_object: "1089 pages of a file in the page cache, found by a path",
+    carries: Carries::Messages,
     reach: Reach::Host,
     delivery: Delivery::Reliable,
     notices: Notices::Both,
     when_full: WhenFull::Blocks,
-    max_message: MAX_FRAME,
+    max_message: LONGEST,
     payload_limit: None,
     endpoint: Endpoint::Path,
     options: &[
@@ -38,11 +40,11 @@ pub const TECHNIQUE: Technique = Technique {
 pub fn sender(args: &Args) -> Result<impl Sender> {
     let link = Link::attach(args)?;
     let (path, sync) = (PathBuf::from(link.endpoint()), args.extra("sync").is_some());
-    let mut writer = link.wait("map", || mmap_file::Writer::open(&path, sync))?;
+    let mut writer = link.wait("map", || Writer::open(&path, sync))?;
     if args.spins() {
         writer.spin();
     }
-    Ok(FrameWriter::new(link, writer).in_memory())
+    Ok(Producer { writer, link })
 }
 
 /// Makes the file.
@@ -56,5 +58,45 @@ pub fn receiver(args: &Args) -> Result<impl Receiver> {
     if args.spins() {
         reader.spin();
     }
-    Ok(FrameReader::over(link, reader).in_memory())
+    Ok(Consumer { reader, link })
+}
+
+struct Producer {
+    // Dropped first: the memory goes before the link does.
+    writer: Writer,
+    link: Link,
+}
+
+impl Sender for Producer {
+    fn send(&mut self, message: &[u8]) -> Result<()> {
+        if message.len() > LONGEST {
+            return Err(Error::too_long(message.len(), LONGEST));
+        }
+        let mut rest = message;
+        loop {
+            let len = self.link.wait("write", || self.writer.put(rest))?;
+            rest = &rest[len..];
+            if rest.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn finish(mut self) -> Result<()> {
+        self.link.wait("write", || self.writer.end())
+    }
+}
+
+struct Consumer {
+    reader: Reader,
+    link: Link,
+}
+
+impl Receiver for Consumer {
+    fn recv(&mut self) -> Result<Option<&[u8]>> {
+        if !self.reader.is_filled() {
+            self.link.wait("read", || self.reader.fill())?;
+        }
+        Ok(self.reader.take())
+    }
 }

@@ -18,7 +18,7 @@
 
 use std::ffi::c_void;
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, IoSlice, Write};
+use std::io;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -28,13 +28,14 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, posix_fallocate};
 use nix::sys::mman::{MapFlags, MsFlags, ProtFlags, mmap, msync, munmap};
 use nix::unistd::geteuid;
-use ring::Memory;
+pub use ring::LONGEST;
+use ring::{CELL, Memory};
 
-/// Bytes in the ring. More than a core's own cache holds, for where both ends are busy, what has been pushed out to the cache
-/// that the cores share is read faster than what must be fetched from another core's own.
-pub const CAPACITY: u32 = 4 << 20;
+/// Cells in the ring, which have 4 MiB together. More than a core's own cache holds, for where both ends are busy, what has
+/// been pushed out to the cache that the cores share is read faster than what must be fetched from another core's own.
+pub const CELLS: u32 = (4 << 20) / CELL as u32;
 
-const SIZE: NonZeroUsize = NonZeroUsize::new(ring::size(CAPACITY)).unwrap();
+const SIZE: NonZeroUsize = NonZeroUsize::new(ring::size(CELLS)).unwrap();
 
 /// The reading end, which makes the file.
 pub type Reader = ring::Reader<Mapping>;
@@ -50,7 +51,7 @@ pub fn create(path: &Path) -> io::Result<Reader> {
         // Blocks for all pages now, or ENOSPC. A file that was only made long, by ftruncate(2), would have holes, and
         // on a full disk the first touch of one is SIGBUS.
         posix_fallocate(&file, 0, SIZE.get() as i64)?;
-        Ok(Reader::create(Mapping::new(&file)?, CAPACITY))
+        Ok(Reader::create(Mapping::new(&file)?, CELLS))
     };
     make().inspect_err(|_| drop(fs::remove_file(path)))
 }
@@ -62,7 +63,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Opens the file. With `sync`, every write waits until its bytes are on the disk.
+    /// Opens the file. With `sync`, every message waits until it is on the disk.
     ///
     /// # Errors
     /// `ENOENT`; `ELOOP` where it is a link; `EPERM` where it is another user's; `EAGAIN` while it is half-made;
@@ -77,7 +78,7 @@ impl Writer {
         match meta.len() {
             0 => Err(Errno::EAGAIN.into()),
             len if len == SIZE.get() as u64 && meta.is_file() => {
-                Ok(Writer { ring: ring::Writer::open(Mapping::new(&file)?, CAPACITY)?, sync })
+                Ok(Writer { ring: ring::Writer::open(Mapping::new(&file)?, CELLS)?, sync })
             }
             _ => Err(io::Error::new(io::ErrorKind::InvalidData, format!("not a file of {SIZE} bytes"))),
         }
@@ -87,25 +88,41 @@ impl Writer {
     pub fn spin(&mut self) {
         self.ring.spin();
     }
-}
 
-impl Write for Writer {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_vectored(&[IoSlice::new(bytes)])
-    }
-
-    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let len = self.ring.write_vectored(slices)?;
-        if self.sync {
-            self.flush()?;
-        }
+    /// Puts a message, or as much of it as there is room for: see [`ring::Writer::put`]. With `sync` it waits until the pages
+    /// are on the disk (msync(2)). The other process sees them without that, and a crash of either process loses none;
+    /// it is the machine's own crash that this is for.
+    ///
+    /// # Errors
+    /// As there; `EIO` from the disk.
+    #[inline]
+    pub fn put(&mut self, message: &[u8]) -> io::Result<usize> {
+        let len = self.ring.put(message)?;
+        self.sync()?;
         Ok(len)
     }
 
-    /// Waits until the pages are on the disk (msync(2)). The other process sees them without that, and a crash of
-    /// either process loses none; it is the machine's own crash that this is for.
-    fn flush(&mut self) -> io::Result<()> {
-        self.ring.memory().sync()
+    /// Puts all of a message.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put). After any of them it is not known how much has been put.
+    pub fn put_all(&mut self, message: &[u8]) -> io::Result<()> {
+        self.ring.put_all(message)?;
+        self.sync()
+    }
+
+    /// Says that there will be no more messages, as [`put`](Self::put) puts one.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn end(&mut self) -> io::Result<()> {
+        self.ring.end()?;
+        self.sync()
+    }
+
+    #[inline]
+    fn sync(&self) -> io::Result<()> {
+        if self.sync { self.ring.memory().sync() } else { Ok(()) }
     }
 }
 

@@ -51,8 +51,8 @@ fn crash(lesson: &Lesson) -> Result {
         process.signal(Signal::KILL)?;
         process.wait()?.expect(137)?;
     }
-    lesson.prints("xxd -s 4096 -l 64 /tmp/my-ring", &[("/tmp/my-ring", ring)])?;
-    lesson.prints("od -An -tu4 -j128 -N4 /tmp/my-ring", &[("/tmp/my-ring", ring)])?;
+    lesson.prints("xxd -s 266240 -l 64 /tmp/my-ring", &[("/tmp/my-ring", ring)])?;
+    lesson.prints("od -An -tx4 -j4096 -N8 /tmp/my-ring", &[("/tmp/my-ring", ring)])?;
     lesson.says("The next receiver on this path removes the file")?;
     let receiver = lesson.trial.receiver(NO_ARGS)?;
     ensure!(fs::read(ring)?[4096..].iter().all(|&byte| byte == 0), "the old bytes are there");
@@ -78,7 +78,7 @@ fn copy(lesson: &Lesson) -> Result {
     let [sender, receiver] = connected(lesson)?;
     let printed = lesson.run("cp /tmp/my-ring elsewhere", &[("/tmp/my-ring", ring(lesson)?), ("elsewhere", &copy)])?;
     ensure!(printed.code == Some(0), "{printed:?}");
-    ensure!(fs::read(copy)?[4096..4112] == *b"\0\0\0\x0cremember me\n", "other bytes");
+    ensure!(fs::read(copy)?[266_240..266_252] == *b"remember me\n", "other bytes");
     sender.signal(Signal::KILL)?;
     receiver.wait()?.expect(3)
 }

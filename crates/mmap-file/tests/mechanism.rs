@@ -1,12 +1,12 @@
 //! The mechanism alone, as a copy of it is tested too.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::{env, process, thread};
 
-use mmap_file::mmap_file::{self as mapped, CAPACITY, Writer};
+use mmap_file::mmap_file::{self as mapped, CELLS, Writer};
 
 /// A path of its own for each test, removed even if the test fails.
 struct Own(PathBuf);
@@ -28,17 +28,26 @@ fn kind<T>(result: io::Result<T>) -> Option<io::ErrorKind> {
 }
 
 #[test]
-fn bytes_come_out_as_they_went_in() -> io::Result<()> {
-    let own = Own::new("bytes");
+fn messages_come_out_as_they_went_in_and_then_the_end() -> io::Result<()> {
+    let own = Own::new("messages");
     let mut reader = mapped::create(&own.0)?;
     assert_eq!(fs::metadata(&own.0)?.permissions().mode() & 0o777, 0o600);
-    let sent: Vec<u8> = (0..CAPACITY * 5 + 7).map(|n| (n % 251) as u8).collect();
-    let (expected, path) = (sent.clone(), own.0.clone());
-    let writing = thread::spawn(move || Writer::open(&path, false)?.write_all(&sent));
-    let mut arrived = vec![0; expected.len()];
-    reader.read_exact(&mut arrived)?;
+    // Four times as much as the ring holds, and one message that is longer than it.
+    let lens = || (0..400).map(|n: usize| n * n * 41 % 90_001).chain([5 << 20, 0, 1]);
+    let message = |len| (0..len).map(|n| (n % 251) as u8).collect::<Vec<_>>();
+    let path = own.0.clone();
+    let writing = thread::spawn(move || {
+        let mut writer = Writer::open(&path, false)?;
+        lens().try_for_each(|len| writer.put_all(&message(len)))?;
+        writer.end()
+    });
+    for len in lens() {
+        reader.fill()?;
+        assert!(reader.take() == Some(&message(len)[..]), "{len} bytes");
+    }
+    reader.fill()?;
+    assert_eq!(reader.take(), None);
     writing.join().expect("the writer panicked")?;
-    assert!(arrived == expected);
     mapped::remove(&own.0)
 }
 
@@ -47,11 +56,11 @@ fn what_was_stored_is_in_the_file_when_both_have_gone() -> io::Result<()> {
     let own = Own::new("file");
     let reader = mapped::create(&own.0)?;
     let mut writer = Writer::open(&own.0, true)?;
-    writer.write_all(b"still here")?;
+    writer.put_all(b"still here")?;
     drop((reader, writer));
     let bytes = fs::read(&own.0)?;
-    assert!(bytes[4096..].starts_with(b"still here"));
-    assert_eq!(bytes[128..132], 10_u32.to_ne_bytes(), "the count of bytes written");
+    assert_eq!(bytes[4096..4100], (1_u32 << 31 | 10).to_ne_bytes(), "the first word: a message of the first round");
+    assert!(bytes[4096 + CELLS as usize * 4..].starts_with(b"still here"));
     Ok(())
 }
 
@@ -80,7 +89,7 @@ fn links_are_not_followed_and_half_made_files_not_opened() -> io::Result<()> {
     let half = Own::new("half");
     let file = File::create_new(&half.0)?;
     assert_eq!(kind(Writer::open(&half.0, false)), Some(io::ErrorKind::WouldBlock), "no bytes yet");
-    file.set_len(4096 + u64::from(CAPACITY))?;
+    file.set_len(4096 + u64::from(CELLS) * (4 + 64))?;
     assert_eq!(kind(Writer::open(&half.0, false)), Some(io::ErrorKind::WouldBlock), "no magic number yet");
     Ok(())
 }

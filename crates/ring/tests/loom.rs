@@ -5,7 +5,7 @@
 //! that the C11 memory model allows, up to a bound of three preemptions.
 #![expect(unsafe_code, reason = "loom's cells hand out raw pointers")]
 
-/// The ring over loom's atomics, with `$release` for publishing a count and `$fence` between saying
+/// The ring over loom's atomics, with `$release` for publishing a word or a count and `$fence` between saying
 /// "I wait" and looking once more.
 macro_rules! ring_with {
     ($model:ident, $release:expr, $fence:expr) => {
@@ -72,47 +72,56 @@ macro_rules! ring_with {
             #[expect(dead_code, reason = "what never sleeps cannot miss a wake-up")]
             pub mod turns;
 
-            /// Three bytes through a ring of two: full once, empty at least once, wrapped around.
+            /// Three messages of a cell each through a ring of two: full once, empty at least once, and into the next round.
             pub fn carry() {
                 use loom::cell::UnsafeCell;
                 use loom::sync::Arc;
-                use turns::{End, Line, Shared, Side};
+                use turns::{Board, Line, Reader, Shared, Writer};
 
-                const CAPACITY: u32 = 2;
-                const BYTES: u32 = 3;
+                const CELLS: u32 = 2;
+                const MESSAGES: u32 = 3;
 
-                let line = || Line(futex::AtomicU32::new(0));
-                let shared = Shared { written: line(), read: line(), reader_waits: line(), writer_waits: line() };
-                let ring = Arc::new((shared, [UnsafeCell::new(0), UnsafeCell::new(0)]));
+                let word = || futex::AtomicU32::new(0);
+                let shared = Shared { emptied: Line(word()), reader_waits: Line(word()), writer_waits: Line(word()) };
+                let ring = Arc::new((shared, [word(), word()], [UnsafeCell::new(0), UnsafeCell::new(0)]));
 
                 let writer = {
                     let ring = Arc::clone(&ring);
                     loom::thread::spawn(move || {
-                        let mut end = End::new(Side::Writer, CAPACITY, 0);
-                        for byte in 1..=BYTES {
-                            while end.owned(&ring.0, 1).unwrap() == 0 {
-                                end.wait(&ring.0).unwrap();
-                            }
+                        let board = Board { shared: &ring.0, words: &ring.1 };
+                        let mut end = Writer::new(CELLS, 0);
+                        for message in 1..=MESSAGES {
+                            let first = loop {
+                                match end.room(board, 1).unwrap() {
+                                    Some(first) => break first,
+                                    None => end.wait(board).unwrap(),
+                                }
+                            };
                             // SAFETY: loom itself checks that nobody else touches the cell.
-                            ring.1[end.cell() as usize].with_mut(|cell| unsafe { *cell = byte });
-                            // Quietly where the next byte follows without a wait.
-                            if byte < BYTES && end.owned(&ring.0, 2).unwrap() == 2 {
-                                end.pass_on_quietly(&ring.0, 1);
-                            } else {
-                                end.pass_on(&ring.0, 1);
+                            ring.2[first as usize].with_mut(|cell| unsafe { *cell = message });
+                            end.put(board, message);
+                            // The last two are put together.
+                            if message != MESSAGES - 1 || end.room(board, 1).unwrap().is_none() {
+                                end.wake(board);
                             }
                         }
                     })
                 };
-                let mut end = End::new(Side::Reader, CAPACITY, 0);
-                for byte in 1..=BYTES {
-                    while end.owned(&ring.0, 1).unwrap() == 0 {
-                        end.wait(&ring.0).unwrap();
-                    }
+                let board = Board { shared: &ring.0, words: &ring.1 };
+                let mut end = Reader::new(CELLS, 0);
+                for message in 1..=MESSAGES {
+                    let word = loop {
+                        match end.word(board, 0) {
+                            Some(word) => break word,
+                            None => end.wait(board).unwrap(),
+                        }
+                    };
+                    assert_eq!(word, message);
+                    let (first, _) = end.cells(1);
                     // SAFETY: as above.
-                    let read = ring.1[end.cell() as usize].with(|cell| unsafe { *cell });
-                    assert_eq!(read, byte);
-                    end.pass_on(&ring.0, 1);
+                    let read = ring.2[first as usize].with(|cell| unsafe { *cell });
+                    assert_eq!(read, message);
+                    end.take(board, 1, 1, 1);
                 }
                 writer.join().unwrap();
             }

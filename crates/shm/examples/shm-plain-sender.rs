@@ -2,7 +2,7 @@
 //! which makes the memory and therefore starts first; its header shows how.
 
 use std::env;
-use std::io::{self, Write};
+use std::io;
 
 use ::shm::shm;
 
@@ -10,7 +10,7 @@ fn main() -> io::Result<()> {
     let mut args = env::args().skip(1);
     let mut writer = shm::open(&args.next().expect("usage: shm-plain-sender /NAME [TEXT]..."))?;
     for text in args {
-        writeln!(writer, "{text}")?;
+        writer.put_all(format!("{text}\n").as_bytes())?;
     }
-    writer.write_all(&[0])
+    writer.end()
 }

@@ -1,25 +1,27 @@
-//! How shared memory keeps the contract: messages are framed, because the ring is a byte stream. Nothing
+//! How shared memory keeps the contract: the ring carries messages and says when there will be no more. Nothing
 //! tells either end that the other died; the link does.
 
 use common::{
-    Args, Carries, Chapter, Delivery, Endpoint, Extra, FrameReader, FrameWriter, Link, MAX_FRAME, Notices, Reach,
-    Receiver, Result, Sender, Technique, WhenFull,
+    Args, Carries, Chapter, Delivery, Endpoint, Error, Extra, Link, Notices, Reach, Receiver, Result, Sender,
+    Technique, WhenFull,
 };
 
 pub mod shm;
 
+use shm::{LONGEST, Reader, Writer};
+
 /// What shared memory is and can do.
 pub const TECHNIQUE: Technique = Technique {
     name: "shm",
-    summary: "POSIX shared memory: a ring of bytes that both processes see, and a futex to sleep on",
+    summary: "POSIX shared memory: a ring of messages that both processes see, and a futex to sleep on",
     chapter: Chapter::SharedMemory,
-    kernel_object: "1025 pages of memory, found by a name in /dev/shm",
-    carries: Carries::Bytes,
+    kernel_object: "1089 pages of memory, found by a name in /dev/shm",
+    carries: Carries::Messages,
     reach: Reach::Host,
     delivery: Delivery::Reliable,
     notices: Notices::Both,
     when_full: WhenFull::Blocks,
-    max_message: MAX_FRAME,
+    max_message: LONGEST,
     payload_limit: None,
     endpoint: Endpoint::Name,
     options: &Extra::SPIN,
@@ -35,7 +37,7 @@ pub fn sender(args: &Args) -> Result<impl Sender> {
     if args.spins() {
         writer.spin();
     }
-    Ok(FrameWriter::new(link, writer).in_memory())
+    Ok(Producer { writer, link })
 }
 
 /// Makes the ring.
@@ -51,5 +53,45 @@ pub fn receiver(args: &Args) -> Result<impl Receiver> {
     if args.spins() {
         reader.spin();
     }
-    Ok(FrameReader::over(link, reader).in_memory())
+    Ok(Consumer { reader, link })
+}
+
+struct Producer {
+    // Dropped first: the memory goes before the link does.
+    writer: Writer,
+    link: Link,
+}
+
+impl Sender for Producer {
+    fn send(&mut self, message: &[u8]) -> Result<()> {
+        if message.len() > LONGEST {
+            return Err(Error::too_long(message.len(), LONGEST));
+        }
+        let mut rest = message;
+        loop {
+            let len = self.link.wait("write", || self.writer.put(rest))?;
+            rest = &rest[len..];
+            if rest.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn finish(mut self) -> Result<()> {
+        self.link.wait("write", || self.writer.end())
+    }
+}
+
+struct Consumer {
+    reader: Reader,
+    link: Link,
+}
+
+impl Receiver for Consumer {
+    fn recv(&mut self) -> Result<Option<&[u8]>> {
+        if !self.reader.is_filled() {
+            self.link.wait("read", || self.reader.fill())?;
+        }
+        Ok(self.reader.take())
+    }
 }

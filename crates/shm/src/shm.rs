@@ -5,8 +5,8 @@
 //! ring (crates/ring) adds that, with atomics, and futex(2) for the times when one side must sleep.
 //!
 //! ```text
-//! writer  copy ─▶ ┌ header ─┬ written ┬ read ┬ waits ┬─── ring of 4 MiB ─────┐ ─▶ copy  reader
-//!                 └─────────┴─────────┴──────┴───────┴──────────────────────┘
+//! writer  copy ─▶ ┌ header ─┬ words ─┬──── cells, 4 MiB ─────┐ ─▶ copy  reader
+//!                 └─────────┴────────┴───────────────────────┘
 //!                   one object in /dev/shm, mapped by both
 //! ```
 //!
@@ -21,14 +21,15 @@ use nix::fcntl::{OFlag, posix_fallocate};
 use nix::sys::mman::{shm_open, shm_unlink};
 use nix::sys::stat::{Mode, fstat};
 use nix::unistd::geteuid;
-use ring::Memory;
+pub use ring::LONGEST;
+use ring::{CELL, Memory};
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 
-/// Bytes in the ring. More than a core's own cache holds, for where both ends are busy, what has been pushed out to the cache
-/// that the cores share is read faster than what must be fetched from another core's own.
-pub const CAPACITY: u32 = 4 << 20;
+/// Cells in the ring, which have 4 MiB together. More than a core's own cache holds, for where both ends are busy, what has
+/// been pushed out to the cache that the cores share is read faster than what must be fetched from another core's own.
+pub const CELLS: u32 = (4 << 20) / CELL as u32;
 
-const SIZE: usize = ring::size(CAPACITY);
+const SIZE: usize = ring::size(CELLS);
 
 /// The reading end, which makes the object.
 pub type Reader = ring::Reader<Mapping>;
@@ -47,7 +48,7 @@ pub fn create(name: &str) -> io::Result<Reader> {
     // From here on `remove` removes the name. The crate would do so in its drop, without asking whether
     // the name still means this object.
     memory.set_owner(false);
-    Ok(Reader::create(Mapping(memory), CAPACITY))
+    Ok(Reader::create(Mapping(memory), CELLS))
 }
 
 /// Opens the shared memory that a reader has made.
@@ -61,7 +62,7 @@ pub fn open(name: &str) -> io::Result<Writer> {
         return Err(Errno::EAGAIN.into());
     }
     let memory = ShmemConf::new().os_id(name).open().map_err(system_error)?;
-    Writer::open(Mapping(memory), CAPACITY)
+    Writer::open(Mapping(memory), CELLS)
 }
 
 /// Removes the name. The memory lives on until both processes have unmapped it.

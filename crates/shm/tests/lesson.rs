@@ -16,21 +16,24 @@ fn main() {
 fn look(lesson: &Lesson) -> Result {
     const COMMAND: &str = "xxd -l 600 /dev/shm/ipc-lab-$(id -u)-shm";
     let receiver = lesson.trial.receiver(NO_ARGS)?;
-    lesson.says("| 384 | 4 bytes | 1 while the reader sleeps |")?;
+    lesson.says("| 256 | 4 bytes | 1 while the reader sleeps |")?;
     let one = if cfg!(target_endian = "little") { "0100 0000 " } else { "0000 0001 " };
     lesson.until("the receiver sleeps", || {
         let printed = lesson.run(COMMAND, &[])?;
         ensure!(printed.code == Some(0), "{printed:?}");
-        Ok(printed.stdout.lines().any(|line| line.starts_with(&format!("00000180: {one}"))))
+        Ok(printed.stdout.lines().any(|line| line.starts_with(&format!("00000100: {one}"))))
     })?;
     let printed = lesson.run(COMMAND, &[])?;
     let name = if cfg!(target_endian = "little") { "gnir-cpi" } else { "ipc-ring" };
     ensure!(printed.stdout.lines().next().is_some_and(|line| line.contains(name)), "{printed:?}");
-    lesson.says("look at offset 4096")?;
+    lesson.says("look at offsets 4096 and 266240")?;
     let sender = lesson.trial.launch(Role::Sender).stdin_open("hello\n").spawn()?;
     receiver.wait_for_stdout(6)?;
-    let printed = lesson.run(COMMAND, &[("-l 600", "-s 4096 -l 10")])?;
-    ensure!(printed.stdout.contains(": 0000 0006 6865 6c6c 6f0a "), "{printed:?}");
+    let printed = lesson.run(COMMAND, &[("-l 600", "-s 4096 -l 4")])?;
+    let word = if cfg!(target_endian = "little") { ": 0600 0080 " } else { ": 8000 0006 " };
+    ensure!(printed.stdout.contains(word), "{printed:?}");
+    let printed = lesson.run(COMMAND, &[("-l 600", "-s 266240 -l 6")])?;
+    ensure!(printed.stdout.contains(": 6865 6c6c 6f0a "), "{printed:?}");
     sender.signal(Signal::KILL)?;
     receiver.wait()?.expect(3)
 }

@@ -1,10 +1,10 @@
 //! The mechanism alone, as a copy of it is tested too.
 #![expect(unsafe_code, reason = "a hostile peer writes where it should not")]
 
-use std::io::{self, IoSlice, Read, Write};
-use std::{process, ptr, thread};
+use std::{io, process, ptr, thread};
 
-use ::shm::shm::{self, CAPACITY, Reader};
+use ::shm::shm::{self, CELLS, LONGEST, Reader};
+use ring::PIECE;
 use shared_memory::{Shmem, ShmemConf};
 
 /// A ring of its own for each test, removed even if the test fails.
@@ -25,31 +25,24 @@ impl Drop for Own {
 }
 
 #[test]
-fn bytes_come_out_as_they_went_in_whatever_the_pieces() -> io::Result<()> {
-    let (own, mut reader) = Own::new("bytes")?;
-    let sent: Vec<u8> = (0..CAPACITY * 9 + 7).map(|n| (n % 251) as u8).collect();
-    let (expected, name) = (sent.clone(), own.0.clone());
+fn messages_come_out_as_they_went_in_and_then_the_end() -> io::Result<()> {
+    let (own, mut reader) = Own::new("messages")?;
+    // Four times as much as the ring holds, and one message that is longer than it.
+    let lens = || (0..400).map(|n: usize| n * n * 41 % 90_001).chain([5 << 20, LONGEST, 0, 1]);
+    let message = |len| (0..len).map(|n| (n % 251) as u8).collect::<Vec<_>>();
+    let name = own.0.clone();
     let writing = thread::spawn(move || {
         let mut writer = shm::open(&name)?;
-        let mut pieces = (1..).map(|n: usize| n * n % 70_001);
-        let mut rest = &sent[..];
-        while !rest.is_empty() {
-            let (head, tail) = rest.split_at(rest.len().min(pieces.next().unwrap_or(1)));
-            let slices = [IoSlice::new(head), IoSlice::new(&tail[..tail.len().min(13)])];
-            let len = writer.write_vectored(&slices)?;
-            rest = &rest[len..];
-        }
-        io::Result::Ok(())
+        lens().try_for_each(|len| writer.put_all(&message(len)))?;
+        writer.end()
     });
-    let mut arrived = vec![0; expected.len()];
-    let mut len = 0;
-    while len < arrived.len() {
-        let end = arrived.len().min(len + 1 + len % 90_000);
-        len += reader.read(&mut arrived[len..end])?;
+    for len in lens() {
+        reader.fill()?;
+        assert!(reader.take() == Some(&message(len)[..]), "{len} bytes");
     }
-    writing.join().expect("the writer panicked")?;
-    assert!(arrived == expected);
-    Ok(())
+    reader.fill()?;
+    assert_eq!(reader.take(), None);
+    writing.join().expect("the writer panicked")
 }
 
 #[test]
@@ -63,7 +56,7 @@ fn what_is_half_made_or_something_else_is_not_opened() -> io::Result<()> {
     assert_eq!(kind(&name), Err(io::ErrorKind::InvalidData));
     drop(other);
 
-    let right_size = size(4096 + CAPACITY as usize);
+    let right_size = size(SIZE);
     assert_eq!(kind(&name), Err(io::ErrorKind::WouldBlock), "no magic number yet");
     // SAFETY: the mapping is valid and page-aligned, and nobody else uses it.
     unsafe { right_size.as_ptr().cast::<u64>().write(42) };
@@ -78,31 +71,59 @@ fn scribble(memory: &Shmem, word: usize, value: u32) {
     unsafe { ptr::write_volatile(word, value) };
 }
 
-/// The counts stand at 128 and 256: after magic, version and capacity, each on lines of its own.
-const WRITTEN: usize = 128 / 4;
-const READ: usize = 256 / 4;
+/// A page for the header; then the words, four bytes for each cell; then the cells.
+const SIZE: usize = 4096 + CELLS as usize * (4 + 64);
+/// The count of emptied cells stands at 128, after magic, version and how many cells there are; the words from 4096 on.
+const EMPTIED: usize = 128 / 4;
+const WORDS: usize = 4096 / 4;
+/// What differs from round to round.
+const ROUND: u32 = 1 << 31;
 
+/// Whatever word it finds it takes so many bytes, or refuses it and goes on when there is another one.
 #[test]
-fn a_reader_survives_any_count_that_a_hostile_writer_can_write() -> io::Result<()> {
+fn a_reader_survives_any_word_that_a_hostile_writer_can_write() -> io::Result<()> {
+    const END: u32 = ROUND - 1;
     let (own, mut reader) = Own::new("hostile-writer")?;
+    reader.spin();
     let memory = ShmemConf::new().os_id(&own.0).open().expect("shared memory");
-    let mut buffer = vec![0; 100_000];
-    let mut own_count = 0u32;
-    let mut refused = 0;
-    for value in hostile_values() {
-        if value == own_count {
-            continue; // Nothing there: it would wait.
+    let mut words = 0;
+    let mut word = |next: bool, value: u32| {
+        words += u32::from(next);
+        let round = if words & CELLS == 0 { ROUND } else { 0 };
+        scribble(&memory, WORDS + (words % CELLS) as usize, round | value);
+    };
+    let (mut short, mut long, mut refused) = (0, 0, 0);
+    let mut next = false;
+    let mild = hostile_values().take(300).map(|value| value % (3 * PIECE as u32));
+    for value in hostile_values().map(|value| value & !ROUND).filter(|&value| value != END).chain(mild) {
+        word(next, value);
+        next = value as usize <= LONGEST;
+        if !next {
+            assert_eq!(reader.fill().map_err(|error| error.kind()), Err(io::ErrorKind::InvalidData), "{value}");
+            refused += 1;
+            continue;
         }
-        scribble(&memory, WRITTEN, value);
-        match reader.read(&mut buffer) {
-            Ok(len) => own_count = own_count.wrapping_add(len as u32),
-            Err(error) => {
-                assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-                refused += 1;
+        let rest = (1..).map(|piece| value.saturating_sub(piece * PIECE as u32)).take_while(|&rest| rest > 0);
+        for (at, rest) in rest.enumerate() {
+            if at == 0 {
+                // The first piece has come. Nothing else may follow than its rest.
+                assert_eq!(reader.fill().map_err(|error| error.kind()), Err(io::ErrorKind::Interrupted), "{value}");
+                word(true, rest ^ 1);
+                assert_eq!(reader.fill().map_err(|error| error.kind()), Err(io::ErrorKind::InvalidData), "{value}");
+                word(false, rest);
+                long += 1;
+            } else {
+                word(true, rest);
             }
         }
+        reader.fill()?;
+        assert_eq!(reader.take().map(<[u8]>::len), Some(value as usize));
+        short += usize::from(value as usize <= PIECE);
     }
-    assert!(refused > 100, "{refused}");
+    assert!(short > 50 && long > 50 && refused > 100, "{short} short, {long} long, {refused} refused");
+    word(true, END);
+    reader.fill()?;
+    assert_eq!(reader.take(), None);
     Ok(())
 }
 
@@ -111,30 +132,29 @@ fn a_writer_survives_any_count_that_a_hostile_reader_can_write() -> io::Result<(
     let (own, reader) = Own::new("hostile-reader")?;
     let memory = ShmemConf::new().os_id(&own.0).open().expect("shared memory");
     let mut writer = shm::open(&own.0)?;
+    writer.spin();
     let bytes = vec![7; 100_000];
-    let mut own_count = 0u32;
-    let mut refused = 0;
-    for value in hostile_values() {
-        if own_count.wrapping_sub(value) == CAPACITY {
-            continue; // Full: it would wait.
-        }
-        scribble(&memory, READ, value);
-        match writer.write(&bytes) {
-            Ok(len) => own_count = own_count.wrapping_add(len as u32),
+    let (mut put, mut full, mut refused) = (0, 0, 0);
+    for value in hostile_values().chain((0..600).map(|n| n * 500)) {
+        scribble(&memory, EMPTIED, value);
+        match writer.put(&bytes) {
+            Ok(len) => put += len,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => full += 1,
             Err(error) => {
                 assert_eq!(error.kind(), io::ErrorKind::InvalidData);
                 refused += 1;
             }
         }
     }
-    assert!(refused > 100, "{refused}");
+    assert!(put > 1 << 23 && full > 0 && refused > 100, "{put} bytes, {full} times full, {refused} refused");
     drop(reader);
     Ok(())
 }
 
 /// Edges of every kind, and a multiplicative sequence that visits much in between.
 fn hostile_values() -> impl Iterator<Item = u32> {
-    let edges = [1, CAPACITY - 1, CAPACITY, CAPACITY + 1, 1 << 31, u32::MAX - 1, u32::MAX];
+    let edges =
+        [0, 1, CELLS - 1, CELLS, CELLS + 1, LONGEST as u32, LONGEST as u32 + 1, 1 << 31, u32::MAX - 1, u32::MAX];
     let between = (1..5000u32).map(|n| n.wrapping_mul(2_654_435_761));
     edges.into_iter().chain(between)
 }

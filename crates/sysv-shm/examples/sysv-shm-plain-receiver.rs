@@ -6,11 +6,10 @@
 //! terminal 2   cargo run -p sysv-shm --example sysv-shm-plain-sender -- 0x5eed hello
 //! ```
 //!
-//! A ring has no end of file, so a zero byte ends it. There is nothing to remove: the sender has marked the segment,
-//! and it goes with the last of the two.
+//! There is nothing to remove: the sender has marked the segment, and it goes with the last of the two.
 
 use std::env;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 
 use sysv_shm::sysv_shm;
 
@@ -18,13 +17,11 @@ fn main() -> io::Result<()> {
     let key = env::args().nth(1).expect("usage: sysv-shm-plain-receiver 0xKEY");
     let key = i32::from_str_radix(key.trim_start_matches("0x"), 16).expect("a hexadecimal number");
     let mut reader = sysv_shm::create(key)?;
-    let mut buffer = [0; 4096];
     loop {
-        let len = reader.read(&mut buffer)?;
-        let end = buffer[..len].iter().position(|&byte| byte == 0);
-        io::stdout().write_all(&buffer[..end.unwrap_or(len)])?;
-        if end.is_some() {
-            return Ok(());
+        reader.fill()?;
+        match reader.take() {
+            Some(message) => io::stdout().write_all(message)?,
+            None => return Ok(()),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! `sysv-shm-plain-receiver`, which makes the segment and therefore starts first; its header shows how.
 
 use std::env;
-use std::io::{self, Write};
+use std::io;
 
 use sysv_shm::sysv_shm;
 
@@ -12,7 +12,7 @@ fn main() -> io::Result<()> {
     let key = i32::from_str_radix(key.trim_start_matches("0x"), 16).expect("a hexadecimal number");
     let mut writer = sysv_shm::open(key)?;
     for text in args {
-        writeln!(writer, "{text}")?;
+        writer.put_all(format!("{text}\n").as_bytes())?;
     }
-    writer.write_all(&[0])
+    writer.end()
 }

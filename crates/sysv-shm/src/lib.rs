@@ -1,25 +1,27 @@
-//! How System V shared memory keeps the contract: messages are framed, because the ring is a byte stream. The kernel
-//! knows how many are attached but tells nobody when one of them dies; the link does.
+//! How System V shared memory keeps the contract: the ring carries messages and says when there will be no more. The
+//! kernel knows how many are attached but tells nobody when one of them dies; the link does.
 
 use common::{
-    Args, Carries, Chapter, Delivery, Endpoint, Extra, FrameReader, FrameWriter, Link, MAX_FRAME, Notices, Reach,
-    Receiver, Result, Sender, Technique, WhenFull,
+    Args, Carries, Chapter, Delivery, Endpoint, Error, Extra, Link, Notices, Reach, Receiver, Result, Sender,
+    Technique, WhenFull,
 };
 
 pub mod sysv_shm;
 
+use sysv_shm::{LONGEST, Reader, Writer};
+
 /// What System V shared memory is and can do.
 pub const TECHNIQUE: Technique = Technique {
     name: "sysv-shm",
-    summary: "System V shared memory: a ring of bytes in a segment that is found by a key",
+    summary: "System V shared memory: a ring of messages in a segment that is found by a key",
     chapter: Chapter::SharedMemory,
-    kernel_object: "a segment of 1025 pages, found by a key",
-    carries: Carries::Bytes,
+    kernel_object: "a segment of 1089 pages, found by a key",
+    carries: Carries::Messages,
     reach: Reach::Host,
     delivery: Delivery::Reliable,
     notices: Notices::Both,
     when_full: WhenFull::Blocks,
-    max_message: MAX_FRAME,
+    max_message: LONGEST,
     payload_limit: None,
     endpoint: Endpoint::Key,
     options: &Extra::SPIN,
@@ -36,7 +38,7 @@ pub fn sender(args: &Args) -> Result<impl Sender> {
     if args.spins() {
         writer.spin();
     }
-    Ok(FrameWriter::new(link, writer).in_memory())
+    Ok(Producer { writer, link })
 }
 
 /// Makes the segment.
@@ -49,5 +51,45 @@ pub fn receiver(args: &Args) -> Result<impl Receiver> {
     if args.spins() {
         reader.spin();
     }
-    Ok(FrameReader::over(link, reader).in_memory())
+    Ok(Consumer { reader, link })
+}
+
+struct Producer {
+    // Dropped first: the memory goes before the link does.
+    writer: Writer,
+    link: Link,
+}
+
+impl Sender for Producer {
+    fn send(&mut self, message: &[u8]) -> Result<()> {
+        if message.len() > LONGEST {
+            return Err(Error::too_long(message.len(), LONGEST));
+        }
+        let mut rest = message;
+        loop {
+            let len = self.link.wait("write", || self.writer.put(rest))?;
+            rest = &rest[len..];
+            if rest.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn finish(mut self) -> Result<()> {
+        self.link.wait("write", || self.writer.end())
+    }
+}
+
+struct Consumer {
+    reader: Reader,
+    link: Link,
+}
+
+impl Receiver for Consumer {
+    fn recv(&mut self) -> Result<Option<&[u8]>> {
+        if !self.reader.is_filled() {
+            self.link.wait("read", || self.reader.fill())?;
+        }
+        Ok(self.reader.take())
+    }
 }

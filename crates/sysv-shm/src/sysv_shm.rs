@@ -22,13 +22,14 @@ use std::ptr::{self, NonNull};
 use libc::c_int;
 use nix::errno::Errno;
 use nix::unistd::geteuid;
-use ring::Memory;
+pub use ring::LONGEST;
+use ring::{CELL, Memory};
 
-/// Bytes in the ring. More than a core's own cache holds, for where both ends are busy, what has been pushed out to the cache
-/// that the cores share is read faster than what must be fetched from another core's own.
-pub const CAPACITY: u32 = 4 << 20;
+/// Cells in the ring, which have 4 MiB together. More than a core's own cache holds, for where both ends are busy, what has
+/// been pushed out to the cache that the cores share is read faster than what must be fetched from another core's own.
+pub const CELLS: u32 = (4 << 20) / CELL as u32;
 
-const SIZE: usize = ring::size(CAPACITY);
+const SIZE: usize = ring::size(CELLS);
 /// Only this user may attach it.
 const MODE: c_int = 0o600;
 
@@ -45,7 +46,7 @@ pub fn create(key: i32) -> io::Result<Reader> {
     // IPC_EXCL: without it one would get whatever has this key, with another user's or a dead run's bytes in it.
     let segment = Segment::get(key, SIZE, libc::IPC_CREAT | libc::IPC_EXCL | MODE)?;
     let attached = segment.attach().inspect_err(|_| drop(segment.remove()))?;
-    Ok(Reader::create(attached, CAPACITY))
+    Ok(Reader::create(attached, CELLS))
 }
 
 /// Opens the segment that a reader has made, and marks it for removal: both are attached now.
@@ -59,7 +60,7 @@ pub fn open(key: i32) -> io::Result<Writer> {
     if segment.stat()?.shm_perm.cuid != geteuid().as_raw() {
         return Err(Errno::EPERM.into());
     }
-    let writer = Writer::open(segment.attach()?, CAPACITY)?;
+    let writer = Writer::open(segment.attach()?, CELLS)?;
     // From here on nobody finds it by its key, and it goes with the last process that has it attached, however that
     // one ends. In `ipcs -m` its key is 0 now and its status `dest`.
     segment.remove()?;

@@ -1,10 +1,9 @@
 //! The mechanism alone, as a copy of it is tested too.
 #![expect(unsafe_code, reason = "a look at the kernel's own account of a segment")]
 
-use std::io::{self, Read, Write};
-use std::{mem, process, ptr, thread};
+use std::{io, mem, process, ptr, thread};
 
-use sysv_shm::sysv_shm::{self as shm, CAPACITY};
+use sysv_shm::sysv_shm as shm;
 
 /// A key of its own for each test: pids are below 2^22.
 fn key(number: i32) -> i32 {
@@ -32,17 +31,24 @@ fn find(key: i32) -> io::Result<i32> {
 }
 
 #[test]
-fn bytes_come_out_as_they_went_in() -> io::Result<()> {
+fn messages_come_out_as_they_went_in_and_then_the_end() -> io::Result<()> {
     let key = key(1);
     let mut reader = shm::create(key)?;
-    let sent: Vec<u8> = (0..CAPACITY * 5 + 7).map(|n| (n % 251) as u8).collect();
-    let expected = sent.clone();
-    let writing = thread::spawn(move || shm::open(key)?.write_all(&sent));
-    let mut arrived = vec![0; expected.len()];
-    reader.read_exact(&mut arrived)?;
-    writing.join().expect("the writer panicked")?;
-    assert!(arrived == expected);
-    Ok(())
+    // Four times as much as the ring holds, and one message that is longer than it.
+    let lens = || (0..400).map(|n: usize| n * n * 41 % 90_001).chain([5 << 20, 0, 1]);
+    let message = |len| (0..len).map(|n| (n % 251) as u8).collect::<Vec<_>>();
+    let writing = thread::spawn(move || {
+        let mut writer = shm::open(key)?;
+        lens().try_for_each(|len| writer.put_all(&message(len)))?;
+        writer.end()
+    });
+    for len in lens() {
+        reader.fill()?;
+        assert!(reader.take() == Some(&message(len)[..]), "{len} bytes");
+    }
+    reader.fill()?;
+    assert_eq!(reader.take(), None);
+    writing.join().expect("the writer panicked")
 }
 
 #[test]
