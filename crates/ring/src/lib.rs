@@ -2,29 +2,33 @@
 //! shmget(2) and a mapped file all lead here.
 //!
 //! ```text
-//! writer  copy ─▶ ┌ header ─┬─ words ──┬──────────── cells ────────────┐ ─▶ copy  reader
-//!                 │ emptied │ 5 ·20 ·7 │ hello···│a longer me|ssage ···│
-//!                 └─────────┴──────────┴───────────────────────────────┘
+//! writer  copy ─▶ ┌ header ─┬─ words ─┬───────── cells ─────────┐ ─▶ copy  reader
+//!                 │ emptied │ 5  69   │ hello   │ 69 byt│es     │
+//!                 └─────────┴─────────┴─────────────────────────┘
 //! ```
 //!
 //! A cell is a cache line. A message begins with a cell of its own, so that a core fetches no line for it that the other
 //! core has just written to for another message; and what says how long it is stands elsewhere, in the list of words, and says
 //! at the same time that the message is there. A message of 64 bytes costs two lines from core to core.
 //!
-//! This file is the memory and the copying; `turns.rs` says who may touch what and when to sleep, `patience.rs` how long to
-//! look again before, and `futex.rs` is sleeping itself.
+//! This file is the memory, `writer.rs` and `reader.rs` are what the two ends do with it; `turns.rs` says who may touch what
+//! and when to sleep, `patience.rs` how long to look again before, and `futex.rs` is sleeping itself.
 #![expect(unsafe_code, reason = "memory that another process can write is reached through raw pointers only")]
 
-use std::io;
 use std::ptr;
 use std::slice;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 pub mod futex;
 pub mod patience;
+mod reader;
 pub mod turns;
+mod writer;
 
-use turns::{Board, Shared, corrupt};
+pub use reader::Reader;
+pub use writer::Writer;
+
+use turns::{Board, Shared};
 
 /// Says that everything else in the header is there.
 const MAGIC: u64 = u64::from_be_bytes(*b"ipc-ring");
@@ -42,8 +46,6 @@ pub const LONGEST: usize = 16 << 20;
 pub const PIECE: usize = 16 << 10;
 /// Cells that a piece takes at the most.
 const MOST: u32 = cells_of(PIECE);
-/// A reader that sleeps is woken when so many bytes of a message are there.
-const STEP: usize = 4 * PIECE;
 /// Instead of a length: there will be no more messages.
 const END: u32 = turns::ROUND - 1;
 
@@ -126,281 +128,6 @@ const fn cells_of(len: usize) -> u32 {
         0 => 1,
         1..PAGE => len.div_ceil(CELL) as u32,
         _ => len.div_ceil(CELL) as u32 + 1,
-    }
-}
-
-/// The writing end, which opens the ring.
-pub struct Writer<M: Memory> {
-    ring: Ring<M>,
-    turns: turns::Writer,
-}
-
-impl<M: Memory> Writer<M> {
-    /// Opens the ring that a reader has made.
-    ///
-    /// # Errors
-    /// `EAGAIN` while it is half-made; `InvalidData` where it is something else.
-    pub fn open(memory: M, cells: u32) -> io::Result<Writer<M>> {
-        if memory.size() != size(cells) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("not {} bytes of memory", size(cells))));
-        }
-        let header = header(&memory);
-        match header.magic.load(Ordering::Acquire) {
-            0 => return Err(io::ErrorKind::WouldBlock.into()),
-            MAGIC if header.version.load(Ordering::Relaxed) == VERSION => {}
-            _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "not a ring of this version")),
-        }
-        match header.cells.load(Ordering::Relaxed) {
-            known if known == cells => {
-                Ok(Writer { ring: Ring::new(memory, cells), turns: turns::Writer::new(cells, 0) })
-            }
-            other => Err(io::Error::new(io::ErrorKind::InvalidData, format!("a ring of {other} cells"))),
-        }
-    }
-
-    /// Never sleeps, but looks again and again: `put` then returns `EINTR` now and then, so that its caller can look
-    /// after other things. Good on a core of one's own, and a waste of everybody else's.
-    pub fn spin(&mut self) {
-        self.turns.spin(self.ring.board());
-    }
-
-    /// The memory.
-    pub fn memory(&self) -> &M {
-        &self.ring.memory
-    }
-
-    /// Puts a message, or as much of it as there is room for, and returns how many bytes; waits for room for some.
-    /// Where it was not all, the next call is to put the rest.
-    ///
-    /// # Errors
-    /// `EINTR` after a signal; `EMSGSIZE` above [`LONGEST`]; `InvalidData` where the reader's count is impossible.
-    #[inline]
-    pub fn put(&mut self, message: &[u8]) -> io::Result<usize> {
-        if message.len() > LONGEST {
-            return Err(io::Error::from_raw_os_error(libc::EMSGSIZE));
-        }
-        let mut len = self.put_piece(message)?;
-        while len < message.len() && len < STEP {
-            match self.room(message.len() - len)? {
-                Some(_) => len += self.put_piece(&message[len..])?,
-                None => break,
-            }
-        }
-        self.turns.wake(self.ring.board());
-        Ok(len)
-    }
-
-    /// Puts all of a message.
-    ///
-    /// # Errors
-    /// As [`put`](Self::put). After any of them it is not known how much has been put.
-    pub fn put_all(&mut self, message: &[u8]) -> io::Result<()> {
-        let mut len = self.put(message)?;
-        while len < message.len() {
-            len += self.put(&message[len..])?;
-        }
-        Ok(())
-    }
-
-    /// The first cell for the next piece of so many bytes, or more.
-    #[inline]
-    fn room(&mut self, len: usize) -> io::Result<Option<u32>> {
-        self.turns.room(self.ring.board(), cells_of(len.min(PIECE)))
-    }
-
-    #[inline]
-    fn put_piece(&mut self, rest: &[u8]) -> io::Result<usize> {
-        let first = loop {
-            match self.room(rest.len())? {
-                Some(first) => break first,
-                None => self.turns.wait(self.ring.board())?,
-            }
-        };
-        let piece = &rest[..rest.len().min(PIECE)];
-        // SAFETY: from `first` on there are as many cells as the piece needs, within the memory, and they are this side's.
-        unsafe { copy(piece.as_ptr(), self.ring.cell(first), piece.len()) };
-        // How much is still to come, the piece included: so the reader knows at the first one how long the message is.
-        self.turns.put(self.ring.board(), rest.len() as u32);
-        Ok(piece.len())
-    }
-
-    /// Says that there will be no more messages.
-    ///
-    /// # Errors
-    /// As [`put`](Self::put).
-    pub fn end(&mut self) -> io::Result<()> {
-        while self.room(0)?.is_none() {
-            self.turns.wait(self.ring.board())?;
-        }
-        self.turns.put(self.ring.board(), END);
-        self.turns.wake(self.ring.board());
-        Ok(())
-    }
-}
-
-/// Messages that are copied out together, at the most: their words lie in two or three cache lines.
-const RUN: usize = 32;
-
-/// The reading end, which makes the ring.
-pub struct Reader<M: Memory> {
-    ring: Ring<M>,
-    turns: turns::Reader,
-    /// Whole messages that have been copied out, each at a cell's beginning, or a part of a long one.
-    buffer: Buffer,
-    /// How long they are; those from `next` to `there` have not been taken yet, and the next one begins at `at`.
-    lens: [u32; RUN],
-    next: usize,
-    there: usize,
-    at: usize,
-    /// Of a long message: bytes that have come, and bytes that are to come.
-    came: usize,
-    to_come: usize,
-    ended: bool,
-}
-
-impl<M: Memory> Reader<M> {
-    /// Makes a ring in fresh memory, which is all zeros.
-    ///
-    /// # Panics
-    /// Where the memory is not [`size`]`(cells)` bytes long.
-    pub fn create(memory: M, cells: u32) -> Reader<M> {
-        let ring = Ring::new(memory, cells);
-        let header = header(&ring.memory);
-        header.version.store(VERSION, Ordering::Relaxed);
-        header.cells.store(cells, Ordering::Relaxed);
-        // Last, with Release: whoever sees it sees all of the above.
-        header.magic.store(MAGIC, Ordering::Release);
-        Reader {
-            ring,
-            turns: turns::Reader::new(cells, 0),
-            buffer: Buffer::new(MOST as usize * CELL),
-            lens: [0; RUN],
-            next: 0,
-            there: 0,
-            at: 0,
-            came: 0,
-            to_come: 0,
-            ended: false,
-        }
-    }
-
-    /// As [`Writer::spin`]: `fill` returns `EINTR` now and then.
-    pub fn spin(&mut self) {
-        self.turns.spin(self.ring.board());
-    }
-
-    /// Is there a message to take, or the end?
-    #[inline]
-    pub fn is_filled(&self) -> bool {
-        self.next < self.there || self.ended
-    }
-
-    /// Waits until there is a message to take, or the end.
-    ///
-    /// # Errors
-    /// `EINTR` after a signal: nothing is lost, the next call goes on; `InvalidData` where the writer has said something
-    /// impossible.
-    #[inline]
-    pub fn fill(&mut self) -> io::Result<()> {
-        while !self.is_filled() {
-            match self.turns.word(self.ring.board(), 0) {
-                None => self.turns.wait(self.ring.board())?,
-                Some(word) if self.to_come == 0 && word as usize <= PIECE => self.copy_run(word),
-                Some(END) if self.to_come == 0 => self.ended = true,
-                Some(word) => self.copy_piece(word as usize)?,
-            }
-        }
-        Ok(())
-    }
-
-    /// The next message that [`fill`](Self::fill) has waited for, valid until the next call; `None` at the end.
-    #[inline]
-    pub fn take(&mut self) -> Option<&[u8]> {
-        if self.next == self.there {
-            return None;
-        }
-        let (begin, len) = (self.at, self.lens[self.next] as usize);
-        self.next += 1;
-        self.at += cells_of(len) as usize * CELL;
-        Some(&self.buffer.bytes()[begin..begin + len])
-    }
-
-    /// Copies out a message of one piece, and with it those behind it that are there, too, as far as they are short.
-    #[inline]
-    fn copy_run(&mut self, word: u32) {
-        let board = self.ring.board();
-        let first = cells_of(word as usize);
-        let (cell, until_end) = self.turns.cells(first);
-        self.lens[0] = word;
-        let (mut words, mut cells) = (1, first);
-        while words < RUN {
-            let Some(word) = self.turns.word(board, words as u32) else { break };
-            let more = cells_of(word as usize);
-            if more > MOST || cells + more > until_end.min(MOST) {
-                break;
-            }
-            self.lens[words] = word;
-            (words, cells) = (words + 1, cells + more);
-        }
-        let len = cells as usize * CELL;
-        // SAFETY: these cells lie one behind the other within the memory and are this side's; should the writer touch them,
-        // the bytes are garbage, and any byte is a valid u8. The buffer is not in the memory.
-        unsafe { copy(self.ring.cell(cell), self.buffer.bytes_mut()[..len].as_mut_ptr(), len) };
-        self.turns.take(board, words as u32, first, cells);
-        (self.next, self.there, self.at) = (0, words, 0);
-    }
-
-    /// Copies out the next piece of a message that has several.
-    fn copy_piece(&mut self, to_come: usize) -> io::Result<()> {
-        if self.to_come == 0 && to_come <= LONGEST {
-            self.to_come = to_come;
-            self.buffer.grow(to_come);
-        } else if self.to_come != to_come {
-            return Err(corrupt());
-        }
-        let len = to_come.min(PIECE);
-        let cells = cells_of(len);
-        let (cell, _) = self.turns.cells(cells);
-        // SAFETY: as above.
-        unsafe { copy(self.ring.cell(cell), self.buffer.bytes_mut()[self.came..][..len].as_mut_ptr(), len) };
-        self.turns.take(self.ring.board(), 1, cells, cells);
-        self.came += len;
-        self.to_come -= len;
-        if self.to_come == 0 {
-            self.lens[0] = self.came as u32;
-            (self.next, self.there, self.at, self.came) = (0, 1, 0, 0);
-        }
-        Ok(())
-    }
-}
-
-/// Bytes that begin with a cache line, as the cells do.
-struct Buffer {
-    memory: Vec<u8>,
-    start: usize,
-}
-
-impl Buffer {
-    fn new(len: usize) -> Buffer {
-        let memory = vec![0; len + CELL];
-        Buffer { start: memory.as_ptr().align_offset(CELL), memory }
-    }
-
-    /// Makes it `len` bytes long at least; what was in it is lost.
-    fn grow(&mut self, len: usize) {
-        if len > self.memory.len() - CELL {
-            *self = Buffer::new(len);
-        }
-    }
-
-    #[inline]
-    fn bytes(&self) -> &[u8] {
-        &self.memory[self.start..]
-    }
-
-    #[inline]
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.memory[self.start..]
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::thread;
+use std::time::Duration;
 
 use ring::{LONGEST, Memory, PIECE, Reader, Writer, size};
 
@@ -132,6 +133,27 @@ fn what_is_larger_than_the_ring_passes_through() -> io::Result<()> {
     }
     reader.fill()?;
     assert_eq!(reader.take(), None);
+    writing.join().expect("the writer panicked")
+}
+
+#[test]
+fn an_empty_message_waits_for_room_as_any_other() -> io::Result<()> {
+    let (mut writer, mut reader) = ring()?;
+    (0..CELLS).try_for_each(|_| writer.put_all(&[7; 64]))?;
+    let writing = thread::spawn(move || {
+        writer.put_all(&[])?;
+        writer.put_all(b"last")
+    });
+    // So that it finds the ring full.
+    thread::sleep(Duration::from_millis(100));
+    for _ in 0..CELLS {
+        reader.fill()?;
+        assert_eq!(reader.take(), Some(&[7; 64][..]));
+    }
+    for expected in [&b""[..], b"last"] {
+        reader.fill()?;
+        assert_eq!(reader.take(), Some(expected));
+    }
     writing.join().expect("the writer panicked")
 }
 
