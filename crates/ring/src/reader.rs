@@ -1,13 +1,18 @@
 //! What the reading end does.
 #![expect(unsafe_code, reason = "memory that another process can write is reached through raw pointers only")]
 
+use std::hint::spin_loop;
 use std::io;
+use std::mem;
 use std::sync::atomic::Ordering;
 
 use super::{CELL, END, LONGEST, MAGIC, MOST, Memory, PIECE, Ring, VERSION, cells_of, copy, header, turns};
 
 /// Messages that are copied out together, at the most: their words lie in two or three cache lines.
 const RUN: usize = 32;
+
+/// Turns of spin_loop() for a writer to get ahead in: some microseconds.
+const HEAD_START: u32 = 200;
 
 /// The reading end, which makes the ring.
 pub struct Reader<M: Memory> {
@@ -24,6 +29,8 @@ pub struct Reader<M: Memory> {
     came: usize,
     to_come: usize,
     ended: bool,
+    /// Have several messages been there at once, and none behind them?
+    caught_up: bool,
 }
 
 impl<M: Memory> Reader<M> {
@@ -49,6 +56,7 @@ impl<M: Memory> Reader<M> {
             came: 0,
             to_come: 0,
             ended: false,
+            caught_up: false,
         }
     }
 
@@ -71,6 +79,11 @@ impl<M: Memory> Reader<M> {
     #[inline]
     pub fn fill(&mut self) -> io::Result<()> {
         while !self.is_filled() {
+            // Right behind a writer that goes on, this side would fetch the line with the words for each one of them, and the
+            // writer would have to fetch it back.
+            if mem::take(&mut self.caught_up) {
+                (0..HEAD_START).for_each(|_| spin_loop());
+            }
             match self.turns.word(self.ring.board(), 0) {
                 None => self.turns.wait(self.ring.board())?,
                 Some(word) if self.to_come == 0 && word as usize <= PIECE => self.copy_run(word),
@@ -102,7 +115,10 @@ impl<M: Memory> Reader<M> {
         self.lens[0] = word;
         let (mut words, mut cells) = (1, first);
         while words < RUN {
-            let Some(word) = self.turns.word(board, words as u32) else { break };
+            let Some(word) = self.turns.word(board, words as u32) else {
+                self.caught_up = words > 1;
+                break;
+            };
             let more = cells_of(word as usize);
             if more > MOST || cells + more > until_end.min(MOST) {
                 break;
