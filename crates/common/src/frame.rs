@@ -265,7 +265,7 @@ pub(crate) mod tests {
     use std::io::{self, Read, Write};
 
     use super::Stream::Open as Opened;
-    use super::{FrameReader, FrameWriter, LINE, LONG};
+    use super::{BUFFER, FrameReader, FrameWriter, LINE, LONG};
     use crate::{
         Args, Carries, Chapter, Delivery, Endpoint, Link, Notices, Reach, Receiver, Role, Sender, Technique, WhenFull,
     };
@@ -353,6 +353,16 @@ pub(crate) mod tests {
             }
             assert_eq!(reader.recv().unwrap(), None);
         }
+    }
+
+    #[test]
+    fn no_more_is_read_at_once_than_the_buffer_holds() {
+        let lens = [100; 2000];
+        let link = Link::bare(&Args::new(&STREAM, Role::Receiver)).unwrap();
+        let mut reader = FrameReader::over(link, written(usize::MAX, &lens));
+        lens.iter().for_each(|&len| assert_eq!(reader.recv().unwrap(), Some(&message(len)[..])));
+        let Opened(stream) = &reader.stream else { panic!("it is open") };
+        assert_eq!(stream.asked.iter().map(|asked| asked.0).max(), Some(BUFFER));
     }
 
     /// Whether the reader is behind its writer or has taken all that was there.

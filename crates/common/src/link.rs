@@ -198,6 +198,28 @@ impl Link {
         result
     }
 
+    /// Hands over a message for which there may not be room at once: `put` takes as much of it as there is room for and says
+    /// how many bytes. Each time is a wait of its own.
+    ///
+    /// # Errors
+    /// [`Error::TooLong`] above the technique's `max_message`; else as [`wait`](Self::wait).
+    #[inline]
+    pub fn put(&self, call: &str, message: &[u8], mut put: impl FnMut(&[u8]) -> io::Result<usize>) -> Result<()> {
+        let max = self.max_message();
+        if message.len() > max {
+            return Err(Error::too_long(message.len(), max));
+        }
+        let mut rest = message;
+        loop {
+            let len = self.wait(call, || put(rest))?;
+            rest = &rest[len..];
+            // An empty message is put, too.
+            if rest.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
     /// The error for an end of the conversation that was not announced.
     #[cold]
     pub fn gone(&self, call: &str, error: Option<&io::Error>) -> Error {

@@ -2,8 +2,8 @@
 //! tells either end that the other died; the link does.
 
 use common::{
-    Args, Carries, Chapter, Delivery, Endpoint, Error, Extra, Link, Notices, Reach, Receiver, Result, Sender,
-    Technique, WhenFull,
+    Args, Carries, Chapter, Delivery, Endpoint, Extra, Link, Notices, Reach, Receiver, Result, Sender, Technique,
+    WhenFull,
 };
 
 pub mod shm;
@@ -64,17 +64,7 @@ struct Producer {
 
 impl Sender for Producer {
     fn send(&mut self, message: &[u8]) -> Result<()> {
-        if message.len() > LONGEST {
-            return Err(Error::too_long(message.len(), LONGEST));
-        }
-        let mut rest = message;
-        loop {
-            let len = self.link.wait("write", || self.writer.put(rest))?;
-            rest = &rest[len..];
-            if rest.is_empty() {
-                return Ok(());
-            }
-        }
+        self.link.put("write", message, |rest| self.writer.put(rest))
     }
 
     fn finish(mut self) -> Result<()> {
