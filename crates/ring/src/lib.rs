@@ -131,17 +131,32 @@ const fn cells_of(len: usize) -> u32 {
     }
 }
 
-/// As memcpy(3) copies, but in parts that are too short for the instruction `rep movsb`, which the C library takes for
-/// longer ones. From one core's cache to another's that instruction moved 64 KiB at half the speed, on a processor of AMD's
-/// (Zen 4), and at a twentieth where the target lies 1 to 31 bytes further into its page than the source does into its own.
+/// As memcpy(3) copies, but not in one go.
+///
+/// More than two pages are copied from four places by turns: a processor foresees within a page which lines will be read next,
+/// and in four pages it fetches more of them at a time from the other core's cache.
+///
+/// And no part is long enough for the instruction `rep movsb`, which the C library takes for long ones. From one core's
+/// cache to another's that instruction moved 64 KiB at half the speed, on a processor of AMD's (Zen 4), and at a twentieth
+/// where the target lies 1 to 31 bytes further into its page than the source does into its own.
 ///
 /// # Safety
 /// As for [`ptr::copy_nonoverlapping`].
 #[inline]
 unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
     const SHORT: usize = 2048;
-    for at in (0..len).step_by(SHORT) {
-        // SAFETY: at + SHORT.min(len - at) <= len.
-        unsafe { ptr::copy_nonoverlapping(from.wrapping_add(at), to.wrapping_add(at), SHORT.min(len - at)) }
+    if len <= SHORT {
+        // SAFETY: as above.
+        return unsafe { ptr::copy_nonoverlapping(from, to, len) };
     }
+    let places = if len <= 2 * PAGE { 1 } else { 4 };
+    let (each, step) = (len / places / CELL * CELL, SHORT / places);
+    // SAFETY: it is called for bytes of the `len` only.
+    let part = |at: usize, len| unsafe { ptr::copy_nonoverlapping(from.wrapping_add(at), to.wrapping_add(at), len) };
+    for at in (0..each).step_by(step) {
+        for place in 0..places {
+            part(place * each + at, step.min(each - at));
+        }
+    }
+    part(places * each, len - places * each);
 }
