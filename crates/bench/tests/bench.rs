@@ -6,8 +6,8 @@ use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
+use harness::pid;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
@@ -240,10 +240,8 @@ impl Running {
     fn start(words: &[&str]) -> Running {
         let bench = bench(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut running = Running { bench, workers: Vec::new(), dir: PathBuf::new() };
-        eventually("two processes at work", || {
-            running.workers = running.children();
-            running.workers.len() == 2
-        });
+        running.workers =
+            pid::wait_for("two processes at work", || Some(running.children()).filter(|all| all.len() == 2));
         running.dir = running.find_dir().expect("a private folder");
         running
     }
@@ -274,17 +272,8 @@ impl Running {
     }
 }
 
-fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < Duration::from_secs(30), "{what}: waited in vain");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-fn is_alive(pid: Pid) -> bool {
-    // A zombie is not.
-    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+fn wait_for_the_end_of(worker: Pid) {
+    pid::wait_for_the_end_of(worker.as_raw().cast_unsigned());
 }
 
 /// What is left with the number of the process `id` in its name.
@@ -296,7 +285,7 @@ fn left_by(id: Pid) -> Vec<PathBuf> {
 
 fn assert_nothing_left(bench: Pid, workers: &[Pid], dir: &Path) {
     for &worker in workers {
-        eventually("the end of the two processes", || !is_alive(worker));
+        wait_for_the_end_of(worker);
     }
     assert!(!dir.exists(), "{}", dir.display());
     assert_eq!(left_by(bench), Vec::<PathBuf>::new());
@@ -350,9 +339,9 @@ fn its_death_is_the_end_of_its_processes() {
     kill(pid, Signal::SIGKILL).unwrap();
     // Not its output: they would keep it open.
     running.bench.wait().unwrap();
-    eventually("the end of the one that waits", || !is_alive(workers[1]));
+    wait_for_the_end_of(workers[1]);
     kill(workers[0], Signal::SIGCONT).unwrap();
-    eventually("the end of the one that was stopped", || !is_alive(workers[0]));
+    wait_for_the_end_of(workers[0]);
     assert_eq!(left_by(pid), Vec::<PathBuf>::new(), "they clean up what they have made");
     // Nobody is left to remove the folder; scripts/leftovers.sh --clean is.
     fs::remove_dir_all(dir).unwrap();
