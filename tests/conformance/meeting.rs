@@ -19,7 +19,7 @@ const OPENS: &str = "connect,msgctl,semctl,shmat,shmctl";
 /// What makes these system calls of a program late.
 fn late(calls: &str) -> Result<[String; 7]> {
     if !strace::works() {
-        return Err(DoesNotApply("strace is not installed or may not trace here").into());
+        return Err(DoesNotApply(strace::NONE).into());
     }
     let (trace, inject) = (format!("--trace={calls}"), format!("--inject={calls}:delay_enter={LATE}"));
     // As its grandchild, so that the process that is waited for is the program.

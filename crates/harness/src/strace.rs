@@ -7,6 +7,9 @@ use std::process::Command;
 
 use crate::{Result, Role, ensure};
 
+/// Why a test is ignored where [`works`] says no.
+pub const NONE: &str = "strace is not installed or may not trace here";
+
 /// Is there a strace, and may it trace?
 pub fn works() -> bool {
     let nothing = Command::new("strace").args(["--output=/dev/null", "true"]).status();

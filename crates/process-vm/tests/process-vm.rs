@@ -182,7 +182,7 @@ fn play_sender_of_a_child() -> Result {
 /// wait for them when the receiver has ended already.
 fn forbidden() -> Result<Completion> {
     if !strace::works() {
-        return Ok(Completion::ignored_with("strace is not installed or may not trace here"));
+        return Ok(Completion::ignored_with(strace::NONE));
     }
     let not_permitted = ("EPERM", "--cap-add SYS_PTRACE");
     let not_there = ("ENOSYS", "this kernel has no process_vm_readv(2)");
@@ -265,7 +265,7 @@ fn system_calls() -> Result<Completion> {
         let place = place();
         let words = ["--size", "100000", "--count", &COUNT.to_string()];
         let Some(counts) = strace::calls(role, [SENDER, RECEIVER], &place.path, &words)? else {
-            return Ok(Completion::ignored_with("strace is not installed or may not trace here"));
+            return Ok(Completion::ignored_with(strace::NONE));
         };
         strace::check(&counts, COUNT, expected, 20)?;
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use common::Link;
-use harness::{NO_ARGS, Pair, Process, Role, Signal, Trial, ensure, pid};
+use harness::{NO_ARGS, Pair, Process, Role, Signal, Trial, ensure, pid, strace};
 use libtest_mimic::{Arguments, Completion, Failed};
 use rt_signal::parts::{BYTES, Part, WINDOW, Writer};
 use rt_signal::rt_signal::{self as rt, Peer};
@@ -196,16 +196,15 @@ fn hostile_length(trial: &Trial) -> Result {
 
 /// What the lesson shows of the bytes, as strace sees them.
 fn wire(trial: &Trial) -> Result {
+    if !strace::works() {
+        return Ok(Completion::ignored_with(strace::NONE));
+    }
     let receiver = trial.receiver(NO_ARGS)?;
     let trace = trial.path("trace").display().to_string();
     let mut command = Command::new("strace");
     command.args(["-f", "-o", &trace, "-e", "trace=pidfd_send_signal", SENDER, "hello world"]);
-    let output = command.args(["--endpoint", trial.endpoint().unwrap_or_default()]).stdin(Stdio::null()).output();
-    let traced = output.is_ok_and(|output| output.status.success());
-    if !traced {
-        receiver.signal(Signal::TERM)?;
-        return Ok(Completion::ignored_with("strace is not installed or may not trace here"));
-    }
+    let output = command.args(["--endpoint", trial.endpoint().unwrap_or_default()]).stdin(Stdio::null()).output()?;
+    ensure!(output.status.success(), "{}: {}", output.status, String::from_utf8_lossy(&output.stderr));
     receiver.wait()?.expect(0)?;
     let trace = fs::read_to_string(trace)?;
     // 12 bytes are left, then 4; the end, -1.
