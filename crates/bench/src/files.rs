@@ -2,17 +2,52 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::results::{Results, Row, Spread, Status, VERSION};
+use nix::unistd::{AccessFlags, access};
+use serde::Deserialize;
 
 /// Writes everything.
 ///
 /// # Errors
 /// Where the file cannot be written.
 pub fn write_json(results: &Results, path: &Path) -> io::Result<()> {
-    fs::write(path, serde_json::to_vec(results)?)
+    replace(path, &serde_json::to_vec(results)?)
+}
+
+/// Writes a file that is complete or as it was before. What is no file, as /dev/stdout, is written to.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file()) {
+        return fs::write(path, bytes);
+    }
+    // As open(2) makes it: the umask takes away what it takes away.
+    let mode = fs::Permissions::from_mode(0o666);
+    let mut new = tempfile::Builder::new().permissions(mode).tempfile_in(folder(path))?;
+    new.write_all(bytes)?;
+    new.persist(path)?;
+    Ok(())
+}
+
+/// Can a file be written there? To be asked before a run that takes long.
+///
+/// # Errors
+/// Why not.
+pub fn check(path: &Path) -> io::Result<()> {
+    let there = fs::metadata(path);
+    if there.as_ref().is_ok_and(fs::Metadata::is_dir) {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    let place = if there.is_ok_and(|meta| !meta.is_file()) { path } else { folder(path) };
+    access(place, AccessFlags::W_OK)?;
+    Ok(())
+}
+
+/// Where a file of this name lies.
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Reads what [`write_json`] wrote.
@@ -20,15 +55,22 @@ pub fn write_json(results: &Results, path: &Path) -> io::Result<()> {
 /// # Errors
 /// `InvalidData` where it is something else, or was written by another version.
 pub fn read_json(path: &Path) -> io::Result<Results> {
-    let results: Results = serde_json::from_slice(&fs::read(path)?)?;
-    if results.version == VERSION {
-        return Ok(results);
+    #[derive(Deserialize)]
+    struct Version {
+        version: u32,
     }
-    let why = format!("written as version {}, and this reads version {VERSION}", results.version);
+    let text = fs::read(path)?;
+    let Version { version } = serde_json::from_slice(&text)?;
+    if version == VERSION {
+        return Ok(serde_json::from_slice(&text)?);
+    }
+    let why = format!("written as version {version}, and this reads version {VERSION}");
     Err(io::Error::new(io::ErrorKind::InvalidData, why))
 }
 
-/// Writes a line for each row.
+/// Writes a line for each row: medians over its rounds, but for `nanos_min` and `nanos_max`, the best and the worst round;
+/// `min` and `max`, the fastest and the slowest of all round trips; and p90 and above, which are of all round trips, and
+/// empty where fewer than five took longer. What failed has no figures.
 ///
 /// # Errors
 /// Where the file cannot be written.
@@ -40,19 +82,19 @@ pub fn write_csv(results: &Results, path: &Path) -> io::Result<()> {
     for row in &results.rows {
         line(&mut text, results, row);
     }
-    fs::write(path, text)
+    replace(path, text.as_bytes())
 }
 
 fn line(text: &mut String, results: &Results, row: &Row) {
+    let unmeasured = Row { rounds: Vec::new(), ..row.clone() };
+    let row = if row.is_measured() { row } else { &unmeasured };
+    let show = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
     let median = |values: Vec<f64>| Spread::of(&values).map_or(String::new(), |spread| spread.median.to_string());
     let each = |of: &dyn Fn(&crate::results::Round) -> f64| median(row.rounds.iter().map(of).collect());
-    let trips = |of: fn(&crate::results::Trips) -> u64| {
-        median(row.rounds.iter().filter_map(|round| Some(of(round.trips.as_ref()?) as f64)).collect())
-    };
-    let figures = row.figures();
-    let spread = Spread::of(&figures);
-    let show = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
-    let twin = results.twin(row).and_then(|twin| Spread::of_ratios(&figures, &twin.figures()));
+    let trips = || row.rounds.iter().filter_map(|round| round.trips.as_ref());
+    let quantile = |part| show(row.quantile(part).map(|nanos| nanos as f64));
+    let spread = Spread::of(&row.figures());
+    let twin = results.against_twin(row);
     let status = match &row.status {
         Status::Measured => "measured".to_owned(),
         Status::Skipped(why) => format!("skipped: {why}"),
@@ -73,17 +115,17 @@ fn line(text: &mut String, results: &Results, row: &Row) {
         each(&|round| round.per_second()),
         each(&|round| round.per_second() * row.size as f64 / 1e6),
         row.rounds.iter().map(|round| round.lost).sum::<u64>().to_string(),
-        trips(|trips| trips.min),
-        trips(|trips| trips.p50),
-        trips(|trips| trips.p90),
-        trips(|trips| trips.p99),
-        trips(|trips| trips.p999),
-        trips(|trips| trips.max),
+        show(trips().map(|trips| trips.min as f64).reduce(f64::min)),
+        median(trips().map(|trips| trips.p50 as f64).collect()),
+        quantile(0.9),
+        quantile(0.99),
+        quantile(0.999),
+        show(trips().map(|trips| trips.max as f64).reduce(f64::max)),
         each(&|round| round.cpu()),
         each(&|round| round.sleeps()),
         each(&|round| round.memory_kib() as f64),
         show(twin.map(|ratio| ratio.median)),
-        show(spread.and_then(|spread| Some(spread.median / results.bound(row)?))),
+        show(results.against_bound(row)),
         format!("\"{}\"", status.replace('"', "'")),
     ];
     let _ = writeln!(text, "{}", columns.join(","));

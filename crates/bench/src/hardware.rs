@@ -36,12 +36,11 @@ pub fn rows(rows: &[Row]) -> Vec<Hardware> {
     rows
 }
 
-/// Measures each once more, in about the time of one round of a row for each.
+/// Measures each once more, in about this time for each.
 ///
 /// # Errors
 /// The signal that ended the run.
 pub fn round(rows: &mut [Hardware], time: Duration, verify: Verify) -> Result<(), Signal> {
-    let time = time.min(Duration::from_millis(20));
     for row in rows {
         let (what, size) = (row.what, row.size.unwrap_or(0));
         let found = match what {

@@ -17,6 +17,7 @@ pub fn describe() -> Machine {
     Machine {
         cpu: field(&cpuinfo, "model name").or_else(|| field(&cpuinfo, "Model")).unwrap_or_else(|| "unknown".to_owned()),
         cores: cores(),
+        pair: two_cores(),
         kernel,
         hypervisor: hypervisor(&cpuinfo),
         memory_mib: field(&read("/proc/meminfo"), "MemTotal")
@@ -38,15 +39,22 @@ pub fn cores() -> Vec<usize> {
     (0..CpuSet::count()).filter(|&core| set.is_set(core).unwrap_or(false)).collect()
 }
 
-/// Two cores for two processes: not two threads of one core, where there is a choice.
+/// Two cores for two processes: of one package, and not two threads of one core, where there is a choice.
 pub fn two_cores() -> Option<(usize, usize)> {
     let cores = cores();
     let first = *cores.first()?;
-    let siblings = siblings(first);
-    let others = || cores.iter().skip(1).copied();
-    others().find(|core| !siblings.contains(core)).or_else(|| others().next()).map(|second| (first, second))
+    let (threads, package) = (siblings(first), package(first));
+    let second = cores.iter().skip(1).copied().min_by_key(|&core| {
+        let (is_thread, is_far) = (threads.contains(&core), self::package(core) != package);
+        (is_thread, is_far)
+    })?;
+    Some((first, second))
 }
 
+/// The package, as a socket is called there, that a processor is in; empty where the kernel does not tell.
+fn package(core: usize) -> String {
+    read(&format!("/sys/devices/system/cpu/cpu{core}/topology/physical_package_id"))
+}
 /// The processors that are threads of the same core, as in `0,4` or `0-1`.
 fn siblings(core: usize) -> Vec<usize> {
     let list = read(&format!("/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list"));

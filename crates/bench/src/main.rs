@@ -42,7 +42,7 @@ mod usage;
 mod worker;
 
 use args::Args;
-use results::{Results, Status, VERSION};
+use results::{Results, Row, Status, VERSION};
 
 /// Why the run gave no results.
 enum Stop {
@@ -54,28 +54,39 @@ enum Stop {
 fn main() -> ExitCode {
     let args = Args::parse();
     if args.list {
-        print(&catalog::TECHNIQUES.iter().map(|technique| format!("{}\n", technique.name)).collect::<String>());
-        return ExitCode::SUCCESS;
+        let names: String = catalog::TECHNIQUES.iter().map(|technique| format!("{}\n", technique.name)).collect();
+        return print(&names)
+            .map_or_else(|error| fail(1, &format!("write standard output: {error}")), |()| ExitCode::SUCCESS);
     }
     let measured = || match args.from.split_first() {
         Some((first, others)) => read_all(first, others),
         None => bench(&args),
     };
-    let (text, code) = match old(&args).and_then(|old| Ok((old, measured()?))) {
-        Ok((old, results)) => return tell(&args, old.as_ref(), &results),
-        Err(Stop::Usage(text)) => (format!("{text}; see --help"), 2),
-        Err(Stop::System(text)) => (text, 1),
-        Err(Stop::Signal(signal)) => (format!("ended by {signal}"), 128 + signal as u8),
-    };
+    match prepare(&args).and_then(|old| Ok((old, measured()?))) {
+        Ok((old, results)) => tell(&args, old.as_ref(), &results),
+        Err(Stop::Usage(text)) => fail(2, &format!("{text}; see --help")),
+        Err(Stop::System(text)) => fail(1, &text),
+        Err(Stop::Signal(signal)) => fail(128 + signal as u8, &format!("ended by {signal}")),
+    }
+}
+
+fn fail(code: u8, text: &str) -> ExitCode {
     eprintln!("ipc-bench: {text}");
     ExitCode::from(code)
 }
 
-/// The results to compare with, before anything is measured: a mistake in a name should not cost a minute.
-fn old(args: &Args) -> Result<Option<Results>, Stop> {
+/// The results to compare with, and whether what is found can be written, before anything is measured: a mistake in a name
+/// should not cost half an hour.
+fn prepare(args: &Args) -> Result<Option<Results>, Stop> {
+    let stop = |path: &Path, error: io::Error| Stop::System(format!("write {}: {error}", path.display()));
+    for path in args.json.iter().chain(&args.csv) {
+        files::check(path).map_err(|error| stop(path, error))?;
+    }
+    if let Some(dir) = &args.report {
+        report::check(dir).map_err(|error| stop(&report::path(dir), error))?;
+    }
     args.compare.as_deref().map(read).transpose()
 }
-
 fn read(path: &Path) -> Result<Results, Stop> {
     files::read_json(path).map_err(|error| Stop::System(format!("read {}: {error}", path.display())))
 }
@@ -91,8 +102,8 @@ fn read_all(first: &Path, others: &[PathBuf]) -> Result<Results, Stop> {
 
 fn bench(args: &Args) -> Result<Results, Stop> {
     let system = |what: &'static str| move |error: io::Error| Stop::System(format!("{what}: {error}"));
-    let mut rows = plan::rows(args).map_err(Stop::Usage)?;
-    umask(Mode::from_bits_truncate(0o077));
+    let mut rows = plan::rows(args).map_err(Stop::Usage)?; // For the endpoints of the techniques; the files that are written in the end are the user's as ever.
+    let mask = umask(Mode::from_bits_truncate(0o077));
     processes::take_signals().map_err(|error| Stop::System(error.to_string()))?;
     // In /tmp, because the path of a socket is short.
     let prefix = format!("ipc-lab-{}-run-bench-", geteuid());
@@ -102,6 +113,7 @@ fn bench(args: &Args) -> Result<Results, Stop> {
     let (start, started, load) = (Instant::now(), SystemTime::now(), machine::load());
     let hardware = run::run(&mut rows, args.time, args.verify, dir.path()).map_err(Stop::Signal)?;
     dir.close().map_err(system("rmdir"))?;
+    umask(mask);
     Ok(Results {
         version: VERSION,
         machine: machine::describe(),
@@ -115,14 +127,18 @@ fn bench(args: &Args) -> Result<Results, Stop> {
     })
 }
 
-/// Nobody reads it any more, as in `| head`? Then nothing is lost.
-fn print(text: &str) {
-    let _ = io::stdout().lock().write_all(text.as_bytes());
+/// Prints the results. Nobody reads them any more, as in `| head`? Then nothing is lost.
+fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
 }
-
 /// Prints and writes what was found.
 fn tell(args: &Args, old: Option<&Results>, results: &Results) -> ExitCode {
-    let details = args.details || args.techniques.len() == 1;
+    let is_first = |row: &Row| row.source.name == results.rows[0].source.name;
+    let details = args.details || results.rows.iter().all(is_first);
     let mut text = table::text(results, details);
     let any = |is: fn(&Status) -> bool| results.rows.iter().any(|row| is(&row.status));
     let mut code = match () {
@@ -133,13 +149,13 @@ fn tell(args: &Args, old: Option<&Results>, results: &Results) -> ExitCode {
     if let Some(old) = old {
         text += &compare::text(results, old);
     }
-    print(&text);
     let mut write = |path: &Path, written: io::Result<()>| {
         if let Err(error) = written {
             eprintln!("ipc-bench: write {}: {error}", path.display());
             code = 1;
         }
     };
+    write(Path::new("standard output"), print(&text));
     if let Some(path) = &args.json {
         write(path, files::write_json(results, path));
     }
@@ -151,7 +167,7 @@ fn tell(args: &Args, old: Option<&Results>, results: &Results) -> ExitCode {
         if let Ok(path) = &written {
             eprintln!("ipc-bench: the report is in {}", path.display());
         }
-        write(dir, written.map(drop));
+        write(&report::path(dir), written.map(drop));
     }
     ExitCode::from(code)
 }

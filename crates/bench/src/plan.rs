@@ -26,14 +26,14 @@ pub fn rows(args: &Args) -> Result<Vec<Row>, String> {
     let wanted = |name: &str| args.techniques.is_empty() || args.techniques.iter().any(|wanted| wanted == name);
     let names: Vec<_> = known.into_iter().filter(|(name, _)| wanted(name)).collect();
     let mut rows = Vec::new();
-    for &place in &args.place {
-        for &wait in &args.wait {
+    for place in once(&args.place) {
+        for wait in once(&args.wait) {
             for measure in [Measure::RoundTrip, Measure::Throughput] {
                 if args.only.is_some_and(|only| only != measure) {
                     continue;
                 }
                 for (name, kinds) in &names {
-                    for &size in sizes(args, measure) {
+                    for size in once(sizes(args, measure)) {
                         rows.extend(kinds.iter().map(|&kind| row(kind, name, measure, size, place, wait)));
                     }
                 }
@@ -52,6 +52,17 @@ fn sources(args: &Args) -> Vec<(&'static str, &'static [Kind])> {
         Twins::None => techniques(&[Kind::Technique][..]).chain(peers).collect(),
         Twins::Only => twins::NAMES.iter().map(|&name| (name, &[Kind::Twin][..])).collect(),
     }
+}
+
+/// Each of them once, however often it was named.
+fn once<T: Copy + PartialEq>(named: &[T]) -> Vec<T> {
+    let mut once = Vec::new();
+    for &one in named {
+        if !once.contains(&one) {
+            once.push(one);
+        }
+    }
+    once
 }
 
 fn sizes(args: &Args, measure: Measure) -> &[usize] {
@@ -78,6 +89,8 @@ pub struct Budget {
     pub trip: Share,
     /// For rows of one way.
     pub way: Share,
+    /// For one figure of the machine, in each round.
+    pub machine: Duration,
 }
 
 /// The time of one row.
@@ -95,23 +108,33 @@ pub struct Share {
 const SETUP: Duration = Duration::from_millis(4);
 /// Less says nothing.
 const LEAST: Duration = Duration::from_millis(1);
-/// So much of the time is the rows'; the rest is for the machine.
-const ROWS: f64 = 0.95;
-
+/// For one figure of the machine, in a round; more does not make it better.
+const MACHINE: Duration = Duration::from_millis(20);
 impl Budget {
-    /// Divides `seconds` among so many rows of round trips and of one way.
-    pub fn new(seconds: f64, trips: usize, ways: usize) -> Budget {
-        let one = seconds * ROWS / (2 * trips + ways).max(1) as f64;
-        let (trip, way) = (Duration::from_secs_f64(2.0 * one), Duration::from_secs_f64(one));
-        let rounds = match way.as_millis() {
+    /// Divides `seconds` among so many rows of round trips and of one way, and the figures of the machine.
+    pub fn new(seconds: f64, trips: usize, ways: usize, figures: usize) -> Budget {
+        let shares = (2 * trips + ways) as f64;
+        // The machine's figures are cheap beside many rows. Beside a few they get less time each, and then fewer rounds.
+        let machine = |rounds: u32| {
+            let each = 0.2 * seconds / f64::from(rounds) / figures.max(1) as f64;
+            let time = MACHINE.min(Duration::from_secs_f64(each).saturating_sub(SETUP)).max(LEAST);
+            (time, (time + SETUP).as_secs_f64() * f64::from(rounds) * figures as f64)
+        };
+        let mut rounds = match (seconds * 1000.0 / shares) as u64 {
+            _ if shares == 0.0 => 1,
             0..30 => 1,
-            30..90 => 3,
-            90..1000 => 5,
+            30..95 => 3,
+            95..1000 => 5,
             more => ((more / 200) as u32 | 1).min(31),
         };
-        Budget { rounds, trip: Share::new(trip, rounds), way: Share::new(way, rounds) }
+        while rounds > 1 && machine(rounds).1 > 0.25 * seconds {
+            rounds -= 2;
+        }
+        let (machine, spent) = machine(rounds);
+        let one = (seconds - spent).max(0.5 * seconds) / shares.max(1.0);
+        let (trip, way) = (Duration::from_secs_f64(2.0 * one), Duration::from_secs_f64(one));
+        Budget { rounds, trip: Share::new(trip, rounds), way: Share::new(way, rounds), machine }
     }
-
     /// The time of a row.
     pub fn share(&self, row: &Row) -> Share {
         match row.measure {
@@ -146,14 +169,15 @@ mod tests {
 
     #[test]
     fn the_rounds_fit_into_the_time() {
-        for (seconds, trips, ways) in [(90.0, 120, 190), (600.0, 120, 190), (30.0, 8, 8), (10.0, 1, 0)] {
-            let budget = Budget::new(seconds, trips, ways);
+        for (seconds, trips, ways) in [(90.0, 120, 190), (600.0, 120, 190), (30.0, 8, 8), (10.0, 1, 0), (5.0, 0, 2)] {
+            let budget = Budget::new(seconds, trips, ways, 16);
             for share in [budget.trip, budget.way] {
                 let all = (share.round + SETUP) * budget.rounds + share.calibration + SETUP;
                 assert!(all <= share.all && all > share.all * 9 / 10, "{budget:?} takes {all:?}");
             }
             let rows = budget.trip.all * trips as u32 + budget.way.all * ways as u32;
-            assert!(rows.as_secs_f64() <= seconds, "{budget:?}");
+            let all = rows + (budget.machine + SETUP) * budget.rounds * 16;
+            assert!(all.as_secs_f64() <= seconds, "{budget:?} takes {all:?}");
             assert!(budget.rounds % 2 == 1, "a median of {} rounds is one of them", budget.rounds);
         }
     }
@@ -161,7 +185,7 @@ mod tests {
     #[test]
     fn a_disturbed_round_leaves_time_for_the_others() {
         for seconds in [30.0, 90.0, 1800.0] {
-            let budget = Budget::new(seconds, 120, 190);
+            let budget = Budget::new(seconds, 120, 190, 16);
             for share in [budget.trip, budget.way] {
                 let left = share.purse() - share.calibration - share.cost(Duration::from_secs(20));
                 assert!(left >= (share.round + SETUP) * (budget.rounds - 1), "{budget:?}");
@@ -171,7 +195,13 @@ mod tests {
 
     #[test]
     fn the_shortest_run_measures_everything_once() {
-        let budget = Budget::new(1.0, 120, 190);
+        let budget = Budget::new(1.0, 120, 190, 16);
         assert_eq!((budget.rounds, budget.trip.round, budget.way.round), (1, LEAST, LEAST));
+    }
+
+    #[test]
+    fn where_nothing_is_measured_the_machine_is_looked_at_once() {
+        let budget = Budget::new(90.0, 0, 0, 16);
+        assert_eq!((budget.rounds, budget.machine), (1, MACHINE));
     }
 }

@@ -1,5 +1,6 @@
 //! What a run found out: plain data that the table, the files, the comparison and any report are made from.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::message::Verify;
 
 /// Changes when a field does.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Everything.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -39,6 +40,8 @@ pub struct Machine {
     pub cpu: String,
     /// Processors that this process may use.
     pub cores: Vec<usize>,
+    /// Those of them that two processes on two cores get.
+    pub pair: Option<(usize, usize)>,
     /// `uname -sr`.
     pub kernel: String,
     /// Runs on a hypervisor, whose name this is where it tells.
@@ -47,6 +50,27 @@ pub struct Machine {
     pub memory_mib: u64,
     /// Built without optimisation: the figures mean nothing.
     pub debug_build: bool,
+}
+
+impl Machine {
+    /// The first thing in which the two differ: what it is, here and there.
+    pub fn difference(&self, other: &Machine) -> Option<(&'static str, String, String)> {
+        let hypervisor = |machine: &Machine| machine.hypervisor.clone().unwrap_or_else(|| "none".to_owned());
+        let pair = |machine: &Machine| machine.pair.map_or("none".to_owned(), |(one, two)| format!("{one} and {two}"));
+        let words = |machine: &Machine| {
+            [
+                ("CPU", machine.cpu.clone()),
+                ("kernel", machine.kernel.clone()),
+                ("hypervisor", hypervisor(machine)),
+                ("cores", format!("{:?}", machine.cores)),
+                ("the two cores", pair(machine)),
+                ("MiB of memory", machine.memory_mib.to_string()),
+                ("built without optimisation", machine.debug_build.to_string()),
+            ]
+        };
+        let mut both = words(self).into_iter().zip(words(other));
+        both.find(|((_, here), (_, there))| here != there).map(|((what, here), (_, there))| (what, here, there))
+    }
 }
 
 /// A figure of the machine: nanoseconds, one for each round.
@@ -97,7 +121,7 @@ pub struct Row {
     pub place: Place,
     /// What they do while there is nothing.
     pub wait: Wait,
-    /// The rounds, in the order of time. Round n of a technique and of its twin were neighbours.
+    /// The rounds, in the order of time. A technique's and its twin's of one [`number`](Round::number) were neighbours.
     pub rounds: Vec<Round>,
     /// Why there are no rounds, or no more of them.
     pub status: Status,
@@ -175,6 +199,9 @@ pub enum Status {
 /// One measurement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Round {
+    /// Which of the run's rounds it was; 0 is the one that found out how fast the row is. Several runs that were joined
+    /// count on.
+    pub number: u32,
     /// Messages that arrived in the time; a round trip is two.
     pub messages: u64,
     /// Messages that were sent in the time and did not arrive.
@@ -248,12 +275,24 @@ impl Round {
 }
 
 impl Row {
-    /// The one figure of each round: nanoseconds of the median round trip, or nanoseconds per message. Less is
-    /// better.
-    pub fn figures(&self) -> Vec<f64> {
-        self.rounds.iter().map(|round| figure(self.measure, round)).collect()
+    /// It has figures that mean something: what failed in one of its rounds has none.
+    pub fn is_measured(&self) -> bool {
+        self.status == Status::Measured && !self.rounds.is_empty()
     }
 
+    /// The one figure of each round: nanoseconds of the median round trip, or nanoseconds per message. Less is
+    /// better. None where it was not [measured](Row::is_measured).
+    pub fn figures(&self) -> Vec<f64> {
+        let rounds = self.rounds.iter().filter(|_| self.is_measured());
+        rounds.map(|round| figure(self.measure, round)).collect()
+    }
+
+    /// The figures over those of `below`, which were taken in the same rounds.
+    fn ratios(&self, below: &Row) -> Vec<f64> {
+        let below: HashMap<u32, f64> = below.rounds.iter().map(|round| round.number).zip(below.figures()).collect();
+        let numbers = self.rounds.iter().map(|round| round.number);
+        numbers.zip(self.figures()).filter_map(|(number, above)| Some(above / below.get(&number)?)).collect()
+    }
     /// Nanoseconds within which `part` (as in 0.99) of the round trips of all rounds were back; `None` where fewer than
     /// five took longer, for then it would be a matter of chance.
     pub fn quantile(&self, part: f64) -> Option<u64> {
@@ -294,6 +333,15 @@ impl Results {
         let twin = Source { kind: Kind::Twin, ..row.source.clone() };
         self.rows.iter().find(|other| other.source == twin && other.is_alike(row))
     }
+    /// How many times its twin's time a row takes: the ratios of neighbouring rounds.
+    pub fn against_twin(&self, row: &Row) -> Option<Spread> {
+        Spread::of(&row.ratios(self.twin(row)?))
+    }
+
+    /// How many times the time that no technique can beat.
+    pub fn against_bound(&self, row: &Row) -> Option<f64> {
+        Some(Spread::of(&row.figures())?.median / self.bound(row)?)
+    }
 
     /// The best that the machine did in any round, in nanoseconds.
     pub fn limit(&self, what: Limit, size: Option<usize>) -> Option<f64> {
@@ -301,17 +349,14 @@ impl Results {
         Spread::of(&found.nanos).map(|spread| spread.min)
     }
 
-    /// What no technique that copies can beat, in nanoseconds: a copy of the message within the cache; for a round
-    /// trip, one each way, and a cache line that goes there and back, which is timed as the trip is.
+    /// What no technique that copies can beat, in nanoseconds: a copy of the message within the cache; for a round    /// trip, one each way, and a cache line that goes there and back, which is timed as the trip is. On one core there is no
+    /// other to which a line could go, and what it takes at least to change processes is not known.
     pub fn bound(&self, row: &Row) -> Option<f64> {
         let copy = self.limit(Limit::CopyCache, Some(row.size))?;
-        match row.measure {
-            Measure::Throughput => Some(copy),
-            Measure::RoundTrip => {
-                // Not in older results.
-                let line = self.limit(Limit::TimedLine, None).or_else(|| self.limit(Limit::CacheLine, None))?;
-                Some(2.0 * copy + line)
-            }
+        match (row.measure, row.place) {
+            (Measure::Throughput, _) => Some(copy),
+            (Measure::RoundTrip, Place::Together) => None,
+            (Measure::RoundTrip, _) => Some(2.0 * copy + self.limit(Limit::TimedLine, None)?),
         }
     }
 }
@@ -336,12 +381,6 @@ impl Spread {
         let middle = values.len() / 2;
         let median = if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 };
         Some(Spread { min, median, max })
-    }
-
-    /// The ratios of neighbouring rounds.
-    pub fn of_ratios(above: &[f64], below: &[f64]) -> Option<Spread> {
-        let ratios: Vec<f64> = above.iter().zip(below).map(|(above, below)| above / below).collect();
-        Spread::of(&ratios)
     }
 }
 
@@ -375,28 +414,62 @@ words! {
     }
 }
 
+/// Rows and runs for tests.
+#[cfg(test)]
+pub mod samples {
+    use super::*;
+
+    /// A row of `pipe`, or its twin, with messages of 64 B.
+    pub fn row(kind: Kind, measure: Measure, rounds: Vec<Round>) -> Row {
+        Row {
+            source: Source { kind, name: "pipe".to_owned() },
+            measure,
+            size: 64,
+            place: Place::Apart,
+            wait: Wait::Block,
+            rounds,
+            status: Status::Measured,
+            note: None,
+        }
+    }
+
+    /// One way: each round's number, and nanoseconds for each message.
+    pub fn ways(kind: Kind, rounds: &[(u32, u64)]) -> Row {
+        let ends = [Cost::default(); 2];
+        let round = |&(number, nanos): &(u32, u64)| Round { number, messages: 1, lost: 0, nanos, trips: None, ends };
+        row(kind, Measure::Throughput, rounds.iter().map(round).collect())
+    }
+
+    /// A run that has these rows.
+    pub fn results(rows: Vec<Row>) -> Results {
+        Results {
+            version: VERSION,
+            machine: Machine::default(),
+            command: vec!["ipc-bench".to_owned()],
+            started: 0,
+            seconds: 1.0,
+            load: 0.0,
+            verify: Verify::Page,
+            hardware: Vec::new(),
+            rows,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::samples::{row, ways};
     use super::*;
 
     fn trips(histogram: &[(u64, u64)]) -> Round {
         let count = histogram.iter().map(|(_, count)| count).sum();
         let trips = Trips { count, min: 0, p50: 0, p90: 0, p99: 0, p999: 0, max: 0, histogram: histogram.to_vec() };
-        Round { messages: 2 * count, lost: 0, nanos: 1, trips: Some(trips), ends: [Cost::default(); 2] }
+        Round { number: 1, messages: 2 * count, lost: 0, nanos: 1, trips: Some(trips), ends: [Cost::default(); 2] }
     }
-
     #[test]
     fn a_quantile_is_of_all_rounds_together() {
-        let row = Row {
-            source: Source { kind: Kind::Technique, name: "pipe".to_owned() },
-            measure: Measure::RoundTrip,
-            size: 64,
-            place: Place::Apart,
-            wait: Wait::Block,
-            rounds: vec![trips(&[(10, 90), (1000, 10)]), trips(&[(10, 80), (20, 20)])],
-            status: Status::Measured,
-            note: None,
-        };
+        let rounds = vec![trips(&[(10, 90), (1000, 10)]), trips(&[(10, 80), (20, 20)])];
+        let row = row(Kind::Technique, Measure::RoundTrip, rounds);
         assert_eq!([0.5, 0.85, 0.9, 0.95].map(|part| row.quantile(part)), [Some(10), Some(10), Some(20), Some(20)]);
         assert_eq!(row.quantile(0.96), Some(1000));
         assert_eq!(row.quantile(0.99), None, "two are too few");
@@ -404,8 +477,11 @@ mod tests {
 
     #[test]
     fn ratios_are_of_neighbours() {
-        let spread = Spread::of_ratios(&[10.0, 40.0, 90.0], &[10.0, 20.0, 30.0]).unwrap();
-        assert_eq!((spread.min, spread.median, spread.max), (1.0, 2.0, 3.0));
+        let technique = ways(Kind::Technique, &[(1, 10), (2, 40), (3, 90), (5, 7)]);
+        let mut twin = ways(Kind::Twin, &[(1, 10), (3, 30), (2, 20), (4, 1)]);
+        assert_eq!(technique.ratios(&twin), [1.0, 2.0, 3.0]);
+        twin.status = Status::Failed("one of its rounds".to_owned());
+        assert!(technique.ratios(&twin).is_empty());
         assert_eq!(Spread::of(&[]), None);
         assert_eq!(Spread::of(&[4.0, 1.0]).unwrap().median, 2.5);
     }

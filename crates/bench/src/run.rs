@@ -20,7 +20,7 @@ use crate::results::{Hardware, Measure, Round, Row, Status};
 use crate::source::{self, Maker};
 use crate::worker::{Job, Pace, Traits};
 
-/// No measurement takes longer, by far; what does is stuck.
+/// No measurement takes longer than this, or than four times the time that it was planned to take, by far; what does is stuck.
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// Measures all rows and the hardware.
@@ -30,10 +30,10 @@ const LIMIT: Duration = Duration::from_secs(20);
 pub fn run(rows: &mut [Row], seconds: f64, verify: Verify, dir: &Path) -> Result<Vec<Hardware>, Signal> {
     let of = |measure| rows.iter().filter(|row| row.status == Status::Measured && row.measure == measure).count();
     let (trips, ways) = (of(Measure::RoundTrip), of(Measure::Throughput));
-    let budget = Budget::new(seconds, trips, ways);
+    let mut hardware = hardware::rows(rows);
+    let budget = Budget::new(seconds, trips, ways, hardware.len());
     let run = Run { budget, verify, maker: Maker { dir, number: Cell::new(0) } };
     let bar = bar((trips + ways) as u64 * u64::from(budget.rounds + 1));
-    let mut hardware = hardware::rows(rows);
     let mut paces = vec![None; rows.len()];
     for (row, pace) in rows.iter_mut().zip(&mut paces).filter(|(row, _)| row.status == Status::Measured) {
         bar.set_message(format!("how fast is {}?", row.source));
@@ -42,12 +42,15 @@ pub fn run(rows: &mut [Row], seconds: f64, verify: Verify, dir: &Path) -> Result
     }
     let mut turns: Vec<_> = rows.iter_mut().zip(&mut paces).collect();
     for round in 1..=budget.rounds {
+        if round > 1 && turns.iter().all(|(_, pace)| pace.is_none()) {
+            break;
+        }
         bar.set_message(format!("round {round} of {}: the machine", budget.rounds));
-        hardware::round(&mut hardware, budget.way.round, verify)?;
+        hardware::round(&mut hardware, budget.machine, verify)?;
         for (row, pace) in turns.iter_mut().filter(|(row, _)| row.status == Status::Measured) {
             bar.set_message(format!("round {round} of {}: {}, {}", budget.rounds, row.source, row.measure));
             if let Some(pace) = pace {
-                run.round(row, pace)?;
+                run.round(row, pace, round)?;
             }
             bar.inc(1);
         }
@@ -93,13 +96,13 @@ impl Run<'_> {
     }
 
     /// One round of one row, while it has time; it always has for the first.
-    fn round(&self, row: &mut Row, plan: &mut Pacing) -> Result<(), Signal> {
+    fn round(&self, row: &mut Row, plan: &mut Pacing, number: u32) -> Result<(), Signal> {
         if plan.left.is_zero() && !row.rounds.is_empty() {
             return Ok(());
         }
         let start = Instant::now();
         if let Some(round) = self.attempt(row, plan.pace)? {
-            row.rounds.push(round);
+            row.rounds.push(Round { number, ..round });
         }
         plan.left = plan.left.saturating_sub(self.budget.share(row).cost(start.elapsed()));
         Ok(())
@@ -112,7 +115,7 @@ impl Run<'_> {
             form: Form::new(row.size, self.verify),
             place: row.place,
             pace,
-            limit: LIMIT,
+            limit: LIMIT.max(4 * self.budget.share(row).round),
             traits: Traits::default(),
         };
         match source::measure(&row.source, row.wait, job, &self.maker) {

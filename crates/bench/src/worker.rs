@@ -92,7 +92,7 @@ where
             let lost = (given.count - 1 - first).saturating_sub(messages);
             // What comes out of a buffer in a burst was not sent in one: with losses the sender's time counts too.
             let nanos = if job.traits.may_lose { nanos.max(given.nanos) } else { nanos };
-            Ok(Round { messages, lost, nanos, trips: None, ends: [given.cost, cost] })
+            Ok(Round { number: 0, messages, lost, nanos, trips: None, ends: [given.cost, cost] })
         }
         Measure::RoundTrip => {
             let (to_answer, to_hear) = back().map_err(|error| Failure::Row(status(error)))?;
@@ -101,7 +101,14 @@ where
             let answer = move || answer(job, to_receive, to_answer, theirs);
             let (asked, answered) = processes::run(cores, job.limit, ask, answer)?;
             let trips = Some(asked.trips);
-            Ok(Round { messages: 2 * asked.count, lost: 0, nanos: asked.nanos, trips, ends: [asked.cost, answered] })
+            Ok(Round {
+                number: 0,
+                messages: 2 * asked.count,
+                lost: 0,
+                nanos: asked.nanos,
+                trips,
+                ends: [asked.cost, answered],
+            })
         }
     }
 }

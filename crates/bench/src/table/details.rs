@@ -3,7 +3,7 @@
 use comfy_table::Cell;
 
 use super::units::{bytes, count, digits, micros, range, rate};
-use super::{against_bound, against_twin, bold, dim, print, ratio, right, table, title};
+use super::{bold, dim, print, ratio, right, table, title};
 use crate::results::{Kind, Measure, Results, Round, Row, Spread, Status, Trips};
 
 pub fn text(results: &Results, group: &[&Row]) -> String {
@@ -20,7 +20,7 @@ pub fn text(results: &Results, group: &[&Row]) -> String {
         table.add_row(line(results, row));
     }
     format!(
-        "{}: every figure, as the median over n rounds and how far the others are from it\n{}",
+        "{}: every figure, as the median over n rounds and how far the others are from it; min, p90 and above: of all rounds\n{}",
         title(group[0]),
         print(&table)
     )
@@ -33,7 +33,7 @@ fn line(results: &Results, row: &Row) -> Vec<Cell> {
     };
     let mut line = vec![name, right(bytes(row.size))];
     let Some(spread) = Spread::of(&row.figures()) else {
-        line.push(right("-"));
+        line.push(right(if matches!(row.status, Status::Failed(_)) { "FAILED" } else { "-" }));
         return line;
     };
     line.extend(match row.measure {
@@ -41,10 +41,10 @@ fn line(results: &Results, row: &Row) -> Vec<Cell> {
         Measure::RoundTrip => trips(row),
     });
     line.push(dim(right(range(spread))));
-    let twin = against_twin(results, row).filter(|_| row.source.kind == Kind::Technique);
+    let twin = results.against_twin(row).filter(|_| row.source.kind == Kind::Technique);
     line.push(ratio(twin));
     line.push(dim(right(twin.map(range).unwrap_or_default())));
-    line.push(right(against_bound(results, row).map(count).unwrap_or_default()));
+    line.push(right(results.against_bound(row).map(count).unwrap_or_default()));
     let median = |of: fn(&Round) -> f64| {
         Spread::of(&row.rounds.iter().map(of).collect::<Vec<_>>()).map_or(0.0, |spread| spread.median)
     };

@@ -32,7 +32,8 @@ pub fn text(results: &Results, details: bool) -> String {
 fn head(results: &Results) -> String {
     let machine = &results.machine;
     let hypervisor = machine.hypervisor.as_ref().map_or(String::new(), |name| format!(", virtual ({name})"));
-    let mut text = format!("{}, {} cores{hypervisor}; {}", machine.cpu, machine.cores.len(), machine.kernel);
+    let pair = machine.pair.map_or(String::new(), |(one, other)| format!(" ({one} and {other})"));
+    let mut text = format!("{}, {} cores{pair}{hypervisor}; {}", machine.cpu, machine.cores.len(), machine.kernel);
     let rounds = results.rows.iter().map(|row| row.rounds.len()).max().unwrap_or(0);
     let _ = writeln!(text, "; {rounds} rounds in {:.0} s; load {:.2} before", results.seconds, results.load);
     if results.load > 0.5 {
@@ -97,25 +98,17 @@ fn dim(cell: Cell) -> Cell {
     cell.add_attribute(Attribute::Dim)
 }
 
-/// How many times its twin's time a row takes: the median of the rounds' ratios.
-pub fn against_twin(results: &Results, row: &Row) -> Option<Spread> {
-    Spread::of_ratios(&row.figures(), &results.twin(row)?.figures())
-}
-
-pub fn against_bound(results: &Results, row: &Row) -> Option<f64> {
-    Some(Spread::of(&row.figures())?.median / results.bound(row)?)
-}
-
+/// What is slower in every round has the colour that says so; where the rounds disagree it has none.
 fn ratio(spread: Option<Spread>) -> Cell {
-    let Some(Spread { median, .. }) = spread else { return right("") };
-    let color = match median {
-        ..1.1 => Color::Green,
-        ..1.5 => Color::Yellow,
-        _ => Color::Red,
-    };
-    right(digits(median)).fg(color)
+    let Some(Spread { min, median, .. }) = spread else { return right("") };
+    let cell = right(digits(median));
+    match () {
+        () if median < 1.1 => cell.fg(Color::Green),
+        () if min >= 1.5 => cell.fg(Color::Red),
+        () if min >= 1.1 => cell.fg(Color::Yellow),
+        () => cell,
+    }
 }
-
 fn hardware(results: &Results) -> String {
     let mut table = table();
     for row in &results.hardware {
@@ -165,7 +158,7 @@ pub fn unmeasured(results: &Results) -> String {
             Status::Unsupported(why) => told.add(format!("NOT SUPPORTED, {why}"), row, true),
             Status::Failed(why) => told.add(format!("FAILED, {measure}, {place}, {wait}: {why}"), row, true),
         }
-        if let Some(note) = row.note.as_ref().filter(|_| !row.rounds.is_empty()) {
+        if let Some(note) = row.note.as_ref().filter(|_| row.is_measured()) {
             told.add(format!("note, {measure}: {note}"), row, false);
         }
     }

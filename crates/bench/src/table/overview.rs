@@ -3,7 +3,7 @@
 use comfy_table::{Cell, Color};
 
 use super::units::{bytes, count, digits, micros, rate};
-use super::{against_bound, against_twin, bold, dim, print, ratio, right, table, title};
+use super::{bold, dim, print, ratio, right, table, title};
 use crate::results::{Kind, Measure, Results, Round, Row, Source, Spread, Status};
 
 /// From this size on bytes per second say more than messages per second.
@@ -14,9 +14,10 @@ pub fn text(results: &Results, group: &[&Row]) -> String {
         Measure::RoundTrip => "the median, in µs",
         Measure::Throughput => "messages or bytes per second",
     };
-    let mut text =
-        format!("{}: {unit}; how many times as long as the bare twin, and as the limit, it takes\n", title(group[0]));
-    let all = figures(results, group, true);
+    let bounded = group.iter().any(|row| results.bound(row).is_some());
+    let limit = if bounded { ", and as the limit," } else { "" };
+    let mut text = format!("{}: {unit}; how many times as long as the bare twin{limit} it takes\n", title(group[0]));
+    let all = figures(results, group, bounded);
     let needed = all.clone().force_no_tty().lines().map(|line| line.trim_end().chars().count()).max();
     let fits = all.width().is_none_or(|width| needed.is_none_or(|needed| needed <= usize::from(width)));
     // The limit has a line of its own.
@@ -43,12 +44,15 @@ fn figures(results: &Results, group: &[&Row], limits: bool) -> comfy_table::Tabl
         for &size in &sizes {
             let row = find(size);
             line.push(row.map_or_else(|| right(""), figure));
-            line.extend(twins.then(|| ratio(row.and_then(|row| against_twin(results, row)))));
-            let bound = row.and_then(|row| against_bound(results, row));
+            line.extend(twins.then(|| ratio(row.and_then(|row| results.against_twin(row)))));
+            let bound = row.and_then(|row| results.against_bound(row));
             line.extend(limits.then(|| dim(right(bound.map(count).unwrap_or_default()))));
         }
         line.extend(cost_of(sizes.first().and_then(|&size| find(size))));
         table.add_row(line);
+    }
+    if !sizes.iter().any(|&size| group.iter().any(|row| row.size == size && results.bound(row).is_some())) {
+        return table;
     }
     let mut line = vec![dim(Cell::new("limit"))];
     for &size in &sizes {
@@ -104,7 +108,7 @@ fn show(measure: Measure, size: usize, nanos: f64) -> String {
 
 fn cost_of(row: Option<&Row>) -> [Cell; 3] {
     let median = |of: fn(&Round) -> f64| {
-        let rounds = row.map_or(&[][..], |row| &row.rounds);
+        let rounds = row.filter(|row| row.is_measured()).map_or(&[][..], |row| &row.rounds);
         Spread::of(&rounds.iter().map(of).collect::<Vec<_>>()).map(|spread| spread.median)
     };
     [
