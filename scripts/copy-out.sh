@@ -154,4 +154,4 @@ cp -- "$root/Cargo.lock" "$root"/LICENSE-* "$dir/"
 readme >"$dir/README.md"
 printf '/target\n' >"$dir/.gitignore"
 
-say "$name is in $dir; try: cd $dir && cargo test"
+say "$name is in $dir; try: cd $(printf %q "$dir") && cargo test"

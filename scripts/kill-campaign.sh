@@ -6,10 +6,14 @@
 #   PAIR=path/to/sender,path/to/receiver scripts/kill-campaign.sh     one pair, in any language
 set -euo pipefail
 
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "${BASH_SOURCE[0]%/*}/lib.sh"
+
 # A pair of one's own is named from where one stands, not from the workspace.
 if [[ -n "${PAIR:-}" ]]; then
     PAIR="$(realpath -- "${PAIR%%,*}"),$(realpath -- "${PAIR#*,}")"
     export PAIR
 fi
-cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
+need_cargo
+cd -- "$root"
 exec cargo run --quiet --bin kill-campaign -- "$@"

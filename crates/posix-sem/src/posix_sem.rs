@@ -30,7 +30,7 @@ use nix::unistd::geteuid;
 pub use slots::MAX;
 use slots::{SLOT, Slots};
 
-/// Slots in the buffer: how far the producer can be ahead of the consumer. To be woken takes as long as many records take:
+/// Slots in the buffer: how far the producer can be ahead of the consumer. Waking takes as long as passing many records:
 /// with few slots both ends would sleep all the time.
 pub const SLOTS: usize = 32;
 
@@ -185,7 +185,7 @@ impl Drop for Memory {
     }
 }
 
-/// A named semaphore: four bytes in a file of its own in /dev/shm, which sem_open maps. Counting up or down is an
+/// A named semaphore: a `sem_t` in a file of its own in /dev/shm, which sem_open maps. Counting up or down is an
 /// atomic instruction; futex(2) is called only to sleep and to wake.
 struct Semaphore {
     address: NonNull<libc::sem_t>,

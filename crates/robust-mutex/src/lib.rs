@@ -21,7 +21,7 @@ pub const TECHNIQUE: Technique = Technique {
     name: "robust-mutex",
     summary: "a bounded buffer in shared memory behind a mutex: who dies holding it does not stop the others",
     chapter: Chapter::Semaphore,
-    kernel_object: "33 pages in /dev/shm, found by a name, and a list of the mutexes that each thread holds",
+    kernel_object: "33 pages in /dev/shm, found by a name, and for each thread where its list of held mutexes begins",
     carries: Carries::Messages,
     reach: Reach::Host,
     delivery: Delivery::Reliable,

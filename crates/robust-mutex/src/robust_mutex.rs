@@ -34,7 +34,7 @@ use super::condition::Condition;
 use super::futex::{AtomicU32, Ordering};
 use super::mutex::{Guard, Mutex, Robustness};
 
-/// Slots in the buffer: how far the producer can be ahead of the consumer. To be woken takes as long as many records take:
+/// Slots in the buffer: how far the producer can be ahead of the consumer. Waking takes as long as passing many records:
 /// with few slots both ends would sleep all the time.
 pub const SLOTS: usize = 32;
 

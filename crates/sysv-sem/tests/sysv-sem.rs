@@ -202,16 +202,18 @@ fn limits() -> Result {
     assert_eq!(set.set(32768), Some(libc::ERANGE));
     assert_eq!(set.set(-1), Some(libc::ERANGE));
     assert_eq!(set.add(FREE, 1, 0), Some(libc::ERANGE), "from 32767");
-    // What is to be undone is a number, too: with SEM_UNDO on everything the process can hand over so often.
+    // What is to be undone is a number, too: with SEM_UNDO on everything the process can hand over so often.    assert_eq!(set.set(1), None);
     let mut handed_over = 0;
     let error = loop {
-        if let Some(error) = set.add(FULL, 1, libc::SEM_UNDO) {
+        if let Some(error) = set.add(FREE, -1, libc::SEM_UNDO) {
             break error;
         }
-        assert_eq!(set.add(FULL, -1, 0), None, "taken by the other one");
+        assert_eq!(set.add(FULL, 1, libc::SEM_UNDO), None);
         handed_over += 1;
+        assert_eq!(set.add(FULL, -1, 0), None, "taken by the other one");
+        assert_eq!(set.add(FREE, 1, 0), None, "and given back");
     };
-    assert_eq!((error, handed_over), (libc::ERANGE, 32768));
+    assert_eq!((error, handed_over), (libc::ERANGE, 32767), "the next one is the 32,768th");
     Ok(())
 }
 

@@ -126,7 +126,7 @@ pub fn put_parts(socket: &OwnedFd, parts: &[IoSlice<'_>]) -> io::Result<()> {
 }
 
 /// Takes one record out and returns its length; blocks while there is none. What does not fit into `buffer` is gone,
-/// and only a length greater than the buffer's tells. **0 is an empty record or the end**, which nobody can tell apart.
+/// and only a length greater than the buffer's tells. **0 is an empty record or the end**: the result does not tell which.
 ///
 /// # Errors
 /// `EINTR` after a signal; `ECONNRESET`, once, where the other end was closed with records unread.

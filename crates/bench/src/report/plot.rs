@@ -134,16 +134,17 @@ fn draw(
     for line in lines {
         let points = || line.points.iter().copied().filter(|(_, y)| y.is_finite());
         let style = line.color.stroke_width(if line.mark == Mark::Limit { 1 } else { 2 });
-        if line.mark != Mark::Limit {
-            chart.draw_series(LineSeries::new(points(), style))?;
+        if line.mark == Mark::Limit {
+            chart.draw_series(DashedLineSeries::new(points(), 6, 5, style))?;
+            continue;
         }
-        match line.mark {
-            Mark::Circle => drop(chart.draw_series(points().map(|at| Circle::new(at, 3, line.color.filled())))?),
-            Mark::Triangle => {
-                drop(chart.draw_series(points().map(|at| TriangleMarker::new(at, 5, line.color.filled())))?)
-            }
-            Mark::Cross => drop(chart.draw_series(points().map(|at| Cross::new(at, 4, style)))?),
-            Mark::Limit => drop(chart.draw_series(DashedLineSeries::new(points(), 6, 5, style))?),
+        chart.draw_series(LineSeries::new(points(), style))?;
+        if line.mark == Mark::Circle {
+            chart.draw_series(points().map(|at| Circle::new(at, 3, line.color.filled())))?;
+        } else if line.mark == Mark::Triangle {
+            chart.draw_series(points().map(|at| TriangleMarker::new(at, 5, line.color.filled())))?;
+        } else {
+            chart.draw_series(points().map(|at| Cross::new(at, 4, style)))?;
         }
     }
     // The words below the axis: a logarithmic axis would choose round numbers of its own.

@@ -51,15 +51,15 @@ pub fn sentences(results: &Results, rows: &[&Row]) -> Vec<String> {
     let ratios: Vec<f64> = of_techniques.filter_map(|row| Some(results.against_twin(row)?.median)).collect();
     let close = ratios.iter().filter(|ratio| **ratio <= 1.05).count();
     let beside = "with a bare twin beside";
-    match (ratios.len(), close) {
-        (0, _) => {}
-        (1, 0) => said.push(format!("The one figure {beside} it takes more than 1.05 times the twin's time.")),
-        (1, _) => said.push(format!("The one figure {beside} it takes at most 1.05 times the twin's time.")),
-        (all, 1) => said.push(format!("Of {all} figures {beside} them, 1 takes at most 1.05 times the twin's time.")),
+    said.extend(match (ratios.len(), close) {
+        (0, _) => None,
+        (1, 0) => Some(format!("The one figure {beside} it takes more than 1.05 times the twin's time.")),
+        (1, _) => Some(format!("The one figure {beside} it takes at most 1.05 times the twin's time.")),
+        (all, 1) => Some(format!("Of {all} figures {beside} them, 1 takes at most 1.05 times the twin's time.")),
         (all, close) => {
-            said.push(format!("Of {all} figures {beside} them, {close} take at most 1.05 times the twin's time."))
+            Some(format!("Of {all} figures {beside} them, {close} take at most 1.05 times the twin's time."))
         }
-    }
+    });
     said
 }
 
