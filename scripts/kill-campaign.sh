@@ -6,8 +6,8 @@
 #   PAIR=path/to/sender,path/to/receiver scripts/kill-campaign.sh     one pair, in any language
 set -euo pipefail
 
-# shellcheck source-path=SCRIPTDIR source=lib.sh
-. "${BASH_SOURCE[0]%/*}/lib.sh"
+# shellcheck source=scripts/lib.sh
+source "${BASH_SOURCE[0]%/*}/lib.sh"
 
 # A pair of one's own is named from where one stands, not from the workspace.
 if [[ -n "${PAIR:-}" ]]; then

@@ -1,12 +1,15 @@
 //! The command line, the same for every program.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::chown;
 use std::path::Path;
 use std::time::Duration;
 
 use assert_cmd::Command;
 use assert_cmd::assert::Assert;
-use harness::{EndpointKind, Result, Trial, ensure};
+use harness::{EndpointKind, Pair, Result, Trial, ensure};
+use nix::sys::stat::Mode;
+use nix::unistd::{geteuid, mkfifo};
 
 use crate::always;
 
@@ -97,6 +100,31 @@ fn output_exists(trial: &Trial) -> Result {
     Ok(())
 }
 
+/// In a folder like /tmp another user may have put a FIFO there, to read along.
+fn output_planted(trial: &Trial) -> Result {
+    let path = trial.path("planted");
+    mkfifo(&path, Mode::from_bits_truncate(0o666))?;
+    // Where it is opened, that does not wait.
+    let _reader = File::options().read(true).write(true).open(&path)?;
+    let [_, (receiver, name)] = programs(trial);
+    let endpoint = trial.endpoint().unwrap_or("-");
+    let refuses = |owner: u32| -> Result {
+        chown(&path, Some(owner), None)?;
+        let mut command = program(receiver, trial);
+        command.args(["--quiet", "--timeout", "0.2", "--endpoint", endpoint, "--output"]).arg(&path);
+        let assert = command.assert();
+        let refused = String::from_utf8_lossy(&assert.get_output().stderr).contains("another user has put it there");
+        ensure!(refused == (owner != 0), "of user {owner}: {}", String::from_utf8_lossy(&assert.get_output().stderr));
+        if refused { complains(assert, 1, &name) } else { Ok(()) }
+    };
+    refuses(65534)?;
+    refuses(0)
+}
+
+fn root(_: &Pair) -> Result<(), &'static str> {
+    geteuid().is_root().then_some(()).ok_or("only root can make another user's objects")
+}
+
 fn missing_file(trial: &Trial) -> Result {
     let [(sender, name), _] = programs(trial);
     let missing = trial.path("missing").display().to_string();
@@ -105,6 +133,6 @@ fn missing_file(trial: &Trial) -> Result {
     complains(command.assert(), 1, &name)
 }
 
-crate::promises! {
-    always: describe_help_and_version, bad_usage, bad_endpoint, output_exists, missing_file;
+crate::promises! {    always: describe_help_and_version, bad_usage, bad_endpoint, output_exists, missing_file;
+    root: output_planted;
 }

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
 
-use crate::{always, blocks, reliable, strangers};
+use crate::{always, blocks, family, reliable, strangers};
 use harness::kill::{self, Victim};
-use harness::{Both, Outcome, Process, Result, Role, Run, Signal, Stdout, Trial, ensure, lost_since};
+use harness::{Both, Launch, Outcome, Process, Result, Role, Run, Signal, Stdout, Trial, ensure, lost_since};
 
 /// `--timeout`, in seconds, where a wait has to run into it. Only the end that has to wait in vain gets one: on
 /// a busy machine the other might run into it too.
@@ -58,7 +58,24 @@ fn one_line(process: &Process) -> Result {
 
 /// The one that no receiver comes to; in a family, an inherited channel that nobody reads.
 fn no_receiver(trial: &Trial) -> Result {
-    let launch = trial.launch(Role::Sender).args(["--quiet"]).timeout(TIMEOUT);
+    waits_in_vain(trial, trial.launch(Role::Sender))
+}
+
+/// The same, started by somebody who has blocked every signal that can be: a wait ends all the same.
+fn no_receiver_and_signals_blocked(trial: &Trial) -> Result {
+    waits_in_vain(trial, trial.launch(Role::Sender).under(["env", "--block-signal"]))
+}
+
+/// Started by somebody who does not want to hear of his children, which a program inherits.
+fn children_ignored(trial: &Trial) -> Result {
+    let sender = trial.launch(Role::Sender).under(["env", "--ignore-signal=CHLD"]).args(["hello"]).spawn()?;
+    sender.wait()?.expect(0)?;
+    ensure!(sender.stdout() == b"hello\n", "{:?} came out", String::from_utf8_lossy(&sender.stdout()));
+    Ok(())
+}
+
+fn waits_in_vain(trial: &Trial, launch: Launch<'_>) -> Result {
+    let launch = launch.args(["--quiet"]).timeout(TIMEOUT);
     let launch = if trial.pair.is_family() {
         launch.args(["--count", "100000"]).silent_channel()
     } else {
@@ -214,6 +231,7 @@ crate::promises! {
     always: no_receiver, no_sender, sender_killed, receiver_killed, sender_stopped;
     always: both_killed_and_run_again, kill_campaign_short;
     reliable: stopped_and_continued;
-    blocks: receiver_stopped;
-    strangers: second_receiver, no_receiver_in_a_busy_place;
+    blocks: receiver_stopped;    strangers: second_receiver, no_receiver_in_a_busy_place;
+    always: no_receiver_and_signals_blocked;
+    family: children_ignored;
 }

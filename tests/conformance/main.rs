@@ -57,6 +57,10 @@ fn strangers(pair: &Pair) -> Result<(), &'static str> {
     (!pair.is_family()).then_some(()).ok_or("the sender starts the receiver")
 }
 
+fn family(pair: &Pair) -> Result<(), &'static str> {
+    pair.is_family().then_some(()).ok_or("the sender does not start the receiver")
+}
+
 fn in_runtime_folder(pair: &Pair) -> Result<(), &'static str> {
     let of_its_own = matches!(pair.can.endpoint, EndpointKind::Path | EndpointKind::Pid);
     of_its_own.then_some(()).ok_or("the default endpoint is not in the trial's own runtime folder")

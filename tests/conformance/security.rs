@@ -2,8 +2,10 @@
 #![expect(unsafe_code, reason = "another user's System V objects are made by calls without a safe wrapper")]
 
 use std::fs::{self, File, FileType, Permissions};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
+use std::io::Write;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::{io, thread};
 
 use harness::{EndpointKind, NO_ARGS, Object, Pair, Process, Result, Role, Signal, Trial, ensure};
@@ -106,6 +108,27 @@ fn dangling_link(trial: &Trial) -> Result {
     Ok(())
 }
 
+/// A file that is called as the lock file would be, and is another program's: refused, and left alone, held or not.
+fn foreign_lock(trial: &Trial) -> Result {
+    let is_lock = |path: &Path| path.extension().is_some_and(|end| end == "lock");
+    for (object, _) in objects_of(trial)? {
+        let Object::File(path) = &object else { continue };
+        if !is_lock(path) {
+            continue;
+        }
+        let mut own = File::options().write(true).create_new(true).mode(0o600).open(path)?;
+        // As other programs hold theirs.
+        own.lock()?;
+        refused(trial, &object)?;
+        own.unlock()?;
+        own.write_all(b"precious\n")?;
+        refused(trial, &object)?;
+        ensure!(fs::read(path)? == b"precious\n", "{object}, which is another program's, was removed or changed");
+        object.remove();
+    }
+    Ok(())
+}
+
 fn refused(trial: &Trial, object: &Object) -> Result {
     let launch = trial.launch(Role::Receiver).args(["--quiet"]).timeout(1.0);
     let receiver: Process = launch.spawn()?;
@@ -169,7 +192,6 @@ fn plant_system_v(kind: &'static str, key: i32) -> Result {
 }
 
 crate::promises! {
-    always: umask_zero;
-    named: symbolic_link, dangling_link;
+    always: umask_zero;    named: symbolic_link, dangling_link, foreign_lock;
     named_and_root: foreign_object;
 }

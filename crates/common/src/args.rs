@@ -233,7 +233,12 @@ fn command(technique: &'static Technique, role: Role) -> Command {
         .about(technique.summary)
         .disable_help_subcommand(true)
         .arg(value("endpoint", "ENDPOINT", endpoint_help(technique), value_parser!(String)))
-        .arg(value("timeout", "SECONDS", "Give up when a single wait lasts longer", ValueParser::new(seconds)))
+        .arg(value(
+            "timeout",
+            "SECONDS",
+            "Give up when a single wait for the other end lasts longer",
+            ValueParser::new(seconds),
+        ))
         .arg(flag("quiet", "Print errors only"))
         .arg(flag("describe", "Print what the technique is and can do, and end"));
     if takes(technique, role, Role::Sender) {
@@ -344,7 +349,8 @@ fn endpoint_help(technique: &Technique) -> String {
 /// Seconds above 0, at most a thousand million.
 fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse::<f64>() {
-        Ok(seconds) if seconds > 0.0 && seconds <= 1e9 => Ok(Duration::from_secs_f64(seconds)),
+        // Less than half a nanosecond would be none.
+        Ok(seconds) if (1e-9..=1e9).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
         _ => Err("not a number of seconds above 0".to_owned()),
     }
 }
@@ -360,7 +366,7 @@ mod tests {
     #[test]
     fn seconds_are_positive_and_finite() {
         assert_eq!(seconds("0.5").unwrap().as_millis(), 500);
-        for bad in ["0", "-1", "nan", "inf", "1e10", "soon", ""] {
+        for bad in ["0", "1e-10", "-1", "nan", "inf", "1e10", "soon", ""] {
             assert!(seconds(bad).is_err(), "{bad:?}");
         }
     }

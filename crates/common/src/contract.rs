@@ -106,7 +106,7 @@ pub enum WhenFull {
 pub enum Endpoint {
     /// A path in the file system.
     Path,
-    /// A name in a name space of the kernel, such as `/ipc-lab-1000-shm`.
+    /// A name in a namespace of the kernel, such as `/ipc-lab-1000-shm`.
     Name,
     /// A System V key.
     Key,

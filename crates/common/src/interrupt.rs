@@ -26,11 +26,14 @@ pub fn end_cleanly_on_signals(program: String, quiet: bool) -> Result<()> {
     // A write beyond `ulimit -f` is to fail with EFBIG like any other failed write, and not to kill.
     // SAFETY: to ignore a signal installs no handler that could do harm.
     unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) }.doing("sigaction")?;
+    // Where whoever started this program ignores it, so would this program, and wait(2) would know nothing of its children.
+    // SAFETY: the default does nothing, and installs no handler either.
+    unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }.doing("sigaction")?;
     let wait = move |_| {
         let Ok(signal) = signals.wait() else { return };
         cleanup::undo_all_for_good();
         if !quiet {
-            crate::program::complain(&program, &format!("ended by {signal}"));
+            crate::program::complain_without_waiting(&program, &format!("ended by {signal}"));
         }
         process::exit(128 + signal as i32);
     };

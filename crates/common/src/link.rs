@@ -58,8 +58,8 @@ impl Link {
         let path = endpoint::lock_file(args)?;
         let in_runtime_dir = path.starts_with(endpoint::runtime_dir()?);
         let claim = loop {
-            let _folder = in_runtime_dir.then(runtime_folder).transpose()?;
-            match Claim::take(&path, args.endpoint.is_none(), &remove) {
+            let _folder = in_runtime_dir.then(runtime_folder).transpose().map_err(explain)?;
+            match Claim::take(&path, args.technique.name, args.endpoint.is_none(), &remove) {
                 // Another pair has ended in between and removed the folder, which was empty.
                 Err(error) if in_runtime_dir && error.kind() == io::ErrorKind::NotFound => {}
                 other => break other,
@@ -70,7 +70,7 @@ impl Link {
         let (made, object) =
             Cleanup::create(|| Ok((create()?, undo))).doing(format!("create {}", link.endpoint)).map_err(explain)?;
         claim.keep(object);
-        let changes = claim.changes(&path).doing("inotify")?;
+        let changes = claim.changes(&path).doing("inotify").map_err(explain)?;
         claim.ready().doing(format!("lock {}", path.display()))?;
         link.watch.peer(&[claim.as_fd(), changes.as_fd()], sender_death).doing("starting a thread")?;
         link.hold = Hold::Receiver(claim);

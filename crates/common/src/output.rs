@@ -3,15 +3,16 @@
 use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{fs, str};
 
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::statfs::{FsType, fstatfs};
 use nix::time::{ClockId, clock_gettime};
-use nix::unistd::linkat;
+use nix::unistd::{geteuid, linkat};
 
 use crate::program::USERS_UMASK;
 use crate::{Args, Context, Error, Result};
@@ -111,7 +112,7 @@ impl Drop for Output {
 fn open_file(path: &Path) -> io::Result<(File, Option<PathBuf>)> {
     match fs::metadata(path) {
         Ok(meta) if meta.is_file() => return Err(io::ErrorKind::AlreadyExists.into()),
-        Ok(_) => return Ok((File::options().write(true).open(path)?, None)),
+        Ok(_) => return Ok((open_device(path)?, None)),
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Err(_) => {}
     }
@@ -123,6 +124,29 @@ fn open_file(path: &Path) -> io::Result<(File, Option<PathBuf>)> {
     Ok((file, Some(path.to_owned())))
 }
 
+/// Opens what is there and no file. In a folder like /tmp another user may have put it there to read along, or a link to it.
+fn open_device(path: &Path) -> io::Result<File> {
+    let trusted = |uid: u32| uid == geteuid().as_raw() || uid == 0;
+    let link = fs::symlink_metadata(path)?;
+    if link.is_symlink() && !trusted(link.uid()) {
+        return Err(io::Error::from_raw_os_error(libc::EPERM));
+    }
+    let file = File::options().write(true).custom_flags(libc::O_NOCTTY).open(path)?;
+    // What has been opened may be something else than what was looked at before.
+    let meta = file.metadata()?;
+    if meta.is_file() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    // A pipe of the shell's, as /dev/stdout may be one, has no name, and its maker may be another user, as with sudo(8).
+    if meta.file_type().is_fifo() && !trusted(meta.uid()) && fstatfs(&file)?.filesystem_type() != PIPE {
+        return Err(io::Error::from_raw_os_error(libc::EPERM));
+    }
+    Ok(file)
+}
+
+/// PIPEFS_MAGIC (statfs(2)).
+const PIPE: FsType = FsType(0x5049_5045);
+
 /// A person at a terminal or the next program in a pipeline wants each message at once; a file does not.
 fn is_watched(file: &File) -> io::Result<bool> {
     let kind = file.metadata()?.file_type();
@@ -133,6 +157,9 @@ fn explain(error: Error) -> Error {
     match &error {
         Error::System { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
             error.with_hint("nothing is overwritten; choose another --output")
+        }
+        Error::System { source, .. } if source.raw_os_error() == Some(libc::EPERM) => {
+            error.with_hint("another user has put it there; choose another --output")
         }
         Error::System { source, .. } if source.raw_os_error() == Some(libc::EOPNOTSUPP) => {
             error.with_hint("this file system has no nameless files; use > to write there")

@@ -1,9 +1,11 @@
 //! What surrounds every program's loop: the command line, signals, the error line and the exit code.
 
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{Mode, umask};
 
 use crate::args::{Parsed, usage};
@@ -82,7 +84,20 @@ pub fn print(text: &str) -> Result<()> {
 
 /// One line on standard error. A line that cannot be written is no reason to fail.
 pub fn complain(program: &str, text: &str) {
-    // One write, so that the lines of both ends do not mix.
-    let line = format!("{program}: {}\n", text.replace('\n', " "));
-    let _ = io::stderr().lock().write_all(line.as_bytes());
+    let _ = io::stderr().lock().write_all(line(program, text).as_bytes());
+}
+
+/// The same at the end of the program, which a pipe that nobody reads must not delay. Another thread may wait for that pipe
+/// with the library's lock in its hand; so this goes past it.
+pub(crate) fn complain_without_waiting(program: &str, text: &str) {
+    let stderr = io::stderr();
+    let has_room = poll(&mut [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO);
+    if has_room.is_ok_and(|ready| ready > 0) {
+        let _ = nix::unistd::write(&stderr, line(program, text).as_bytes());
+    }
+}
+
+/// For one write, so that the lines of both ends do not mix.
+fn line(program: &str, text: &str) -> String {
+    format!("{program}: {}\n", text.replace('\n', " "))
 }

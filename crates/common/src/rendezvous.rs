@@ -10,8 +10,9 @@
 //! | 1 | the receiver | everything that a sender needs is there |
 //! | 2 | the sender | this receiver is taken |
 //!
-//! `F_GETLK` tells the holder's pid, and a pidfd of it (pidfd_open(2)) becomes readable when it ends. Each of the two
-//! appends a line with its pid. That wakes those who wait for it by inotify(7), and the sender's says for good that a
+//! `F_GETLK` tells the holder's pid, and a pidfd of it (pidfd_open(2)) becomes readable when it ends. Whoever makes the file
+//! writes first that it is a lock file of ours, and of which technique: other programs have files that are called so, too,
+//! and what they guard is not ours to remove. Each of the two appends a line with its pid. That wakes those who wait for it by inotify(7), and the sender's says for good that a
 //! sender has come: the next one, which asks with the lock in its hand, must let go of it again.
 //!
 //! These are process-associated locks. They suit here for the very property that makes them notorious: a
@@ -19,6 +20,7 @@
 //! them, is why the file is opened once.
 #![expect(unsafe_code, reason = "pidfd_open(2) has no safe wrapper")]
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::mem::ManuallyDrop;
@@ -51,19 +53,25 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    /// Takes the endpoint whose lock file is at `path`. What a dead owner of it left goes first, by `remove`; so
-    /// does whatever is there if the name is one that `only_we` ever use.
+    /// Takes the endpoint of this technique whose lock file is at `path`. What a dead owner of it left goes first, by
+    /// `remove`; so does whatever is there if the name is one that `only_we` ever use.
     ///
     /// # Errors
-    /// `EADDRINUSE` where a living receiver has it; `EPERM` where another user made the file; what `remove` says.
-    pub(crate) fn take(path: &Path, only_we: bool, remove: impl FnOnce() -> io::Result<()>) -> io::Result<Claim> {
+    /// `EADDRINUSE` where a living receiver has it; [`Foreign`] where the file is another program's or another
+    /// technique's; `EPERM` where another user made it; what `remove` says.
+    pub(crate) fn take(
+        path: &Path,
+        technique: &str,
+        only_we: bool,
+        remove: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<Claim> {
         let at = path.to_owned();
         let undo = move || {
             let _ = fs::remove_file(at);
             endpoint::remove_runtime_dir_if_empty();
         };
         let take = || {
-            let (file, stale) = own(path)?;
+            let (file, stale) = own(path, technique)?;
             if stale || only_we {
                 match remove() {
                     Err(error) if !is_gone(&error) => {
@@ -133,9 +141,23 @@ pub(crate) fn sender_death(own: Vec<OwnedFd>) -> io::Result<()> {
     }
 }
 
+/// A file is called as a lock file of ours would be, and is none, or none of this technique's.
+#[derive(Debug)]
+pub(crate) struct Foreign(PathBuf);
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = self.0.display();
+        write!(f, "{at} is no lock file of this technique's; remove it or choose another --endpoint")
+    }
+}
+
+impl std::error::Error for Foreign {}
+
 /// Makes the lock file and locks it. A file that a dead owner left is replaced, never used again: a sender
-/// of the dead one may still hold its lock.
-fn own(path: &Path) -> io::Result<(LockFile, bool)> {
+/// of the dead one may still hold its lock. Returns whether there was one whose owner may have made more than the file.
+fn own(path: &Path, technique: &str) -> io::Result<(LockFile, bool)> {
+    let mark = format!("ipc-lab {technique}\n");
     let mut stale = false;
     loop {
         let (file, found) = match open(path, true) {
@@ -159,9 +181,17 @@ fn own(path: &Path) -> io::Result<(LockFile, bool)> {
         let locked = file.0.metadata().map(|meta| (meta.dev(), meta.ino()))?;
         if named.is_ok_and(|named| named == locked) {
             if !found {
+                // Before anything else is made: a file without it guards nothing.
+                (&*file.0).write_all(mark.as_bytes())?;
                 return Ok((file, stale));
             }
-            stale = true;
+            match written(&file.0)? {
+                text if text.starts_with(&mark) => stale = true,
+                // Its owner died as soon as it had made it; or it is another program's, which may hold a lock of the other kind.
+                text if text.is_empty() && file.0.metadata()?.mode() & 0o7777 == 0o600 && file.0.try_lock().is_ok() => {
+                }
+                _ => return Err(io::Error::new(io::ErrorKind::AlreadyExists, Foreign(path.to_owned()))),
+            }
             fs::remove_file(path)?;
         }
     }
@@ -228,10 +258,14 @@ fn attached_sender(file: &File) -> io::Result<Option<(i32, Option<OwnedFd>)>> {
 
 /// The pid that the sender wrote when it attached. It may be another process's by now.
 fn written_sender(file: &File) -> io::Result<Option<i32>> {
-    let mut text = [0; 128];
+    Ok(written(file)?.lines().find_map(|line| line.strip_prefix("sender ")?.parse().ok()))
+}
+
+/// What stands in a lock file. One of ours is not longer than that.
+fn written(file: &File) -> io::Result<String> {
+    let mut text = [0; 256];
     let len = file.read_at(&mut text, 0)?;
-    let text = String::from_utf8_lossy(&text[..len]);
-    Ok(text.lines().find_map(|line| line.strip_prefix("sender ")?.parse().ok()))
+    Ok(String::from_utf8_lossy(&text[..len]).into_owned())
 }
 
 /// The pid of the holder of `byte`, if there is one, and a descriptor that becomes readable when it ends.

@@ -61,7 +61,7 @@ pub fn open_writer(path: &Path) -> io::Result<File> {
     let file = check(open(path, OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?.into())?;
     // Whoever has to wait for a full or an empty FIFO sleeps and is woken, which takes longer than the bytes do. More room
     // means fewer of these waits. An ordinary user may have so much in 256 pipes (pipe-user-pages-soft in pipe(7)) and
-    // then gets EPERM; the 64 KiB of every FIFO do as well.
+    // then gets EPERM; the 64 KiB of every FIFO are enough, too.
     let _ = fcntl(&file, FcntlArg::F_SETPIPE_SZ(CAPACITY));
     Ok(file)
 }

@@ -12,10 +12,12 @@ use std::{env, process, thread};
 
 use assert_cmd::assert::OutputAssertExt;
 use fifo::fifo;
+use harness::{Signal, pid};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 const SENDER: &str = env!("CARGO_BIN_EXE_fifo-sender");
 const RECEIVER: &str = env!("CARGO_BIN_EXE_fifo-receiver");
-const O_NONBLOCK: i32 = nix::fcntl::OFlag::O_NONBLOCK.bits();
+const O_NONBLOCK: i32 = OFlag::O_NONBLOCK.bits();
 
 /// A FIFO of its own for each test, removed even if the test fails.
 struct Own(PathBuf);
@@ -51,6 +53,25 @@ fn the_end_of_file_comes_when_the_last_writer_closes() -> io::Result<()> {
     drop(second);
     assert_eq!(reader.read(&mut byte)?, 0);
     assert_eq!(reader.read(&mut byte)?, 0, "and so it stays: a loop that takes 0 for nothing-yet spins");
+    Ok(())
+}
+
+/// A program whose complaints nobody reads ends as soon as one that is heard.
+#[test]
+fn a_signal_ends_a_program_whose_standard_error_is_full() -> io::Result<()> {
+    let (stderr, mut full) = io::pipe()?;
+    let flags = OFlag::from_bits_retain(fcntl(&full, FcntlArg::F_GETFL).map_err(io::Error::from)?);
+    fcntl(&full, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK)).map_err(io::Error::from)?;
+    while full.write(&[0; 4096]).is_ok() {}
+    fcntl(&full, FcntlArg::F_SETFL(flags)).map_err(io::Error::from)?;
+    let path = env::temp_dir().join(format!("fifo-test-{}-full", process::id()));
+    let mut receiver = Command::new(RECEIVER).arg("--endpoint").arg(&path).stderr(full).spawn()?;
+    // It waits to say that it is ready.
+    pid::wait_for("its place", || path.exists().then_some(()));
+    pid::signal(receiver.id(), Signal::TERM);
+    let code = pid::wait_for("its end", || receiver.try_wait().expect("wait")).code();
+    assert!(code == Some(143) && !path.exists(), "{code:?}");
+    drop(stderr);
     Ok(())
 }
 

@@ -72,11 +72,17 @@ fn shell(lesson: &Lesson) -> Result {
 
 fn fill(lesson: &Lesson) -> Result {
     let receiver = lesson.trial.receiver(NO_ARGS)?;
+    let sender = lesson.trial.sender(["--count", "100000000", "--timeout", "0.5"])?;
+    receiver.wait_for_stdout(1)?;
     receiver.stop()?;
-    // How much it is, tests/fifo.rs shows.
-    lesson.says("then `fifo-sender --count 100000`: it blocks after 256 KiB")?;
-    let printed = lesson.run("fifo-sender --count 100000", &[("--count", "--timeout 0.5 --count")])?;
-    ensure!(printed.code == Some(4), "{printed:?}");
+    sender.wait()?.expect(4)?;
+    // What it had printed has come by now.
+    let before = receiver.stdout_len();
     receiver.signal(Signal::CONT)?;
-    receiver.wait()?.expect(3)
+    receiver.wait()?.expect(3)?;
+    lesson.says("then `kill -STOP` the receiver: the sender writes 256 KiB more and blocks")?;
+    // 3,855 messages of 64 bytes with their lengths, and those that it had in its hands when it was stopped.
+    let waited = receiver.stdout().len() as u64 - before;
+    ensure!((3800 * 64..8000 * 64).contains(&waited), "{waited} bytes of messages waited");
+    Ok(())
 }

@@ -1,9 +1,15 @@
 //! What holds of each pair that meets at an address and a port, whatever the protocol is.
+#![expect(unsafe_code, reason = "ioctl(2) that sets an interface up has no wrapper")]
 
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
+use std::net::{Ipv4Addr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::panic::resume_unwind;
 use std::path::Path;
-use std::process;
 use std::time::{Duration, Instant};
+use std::{process, thread};
+
+use nix::sched::{CloneFlags, unshare};
 
 use crate::Signal;
 use crate::pid::signal;
@@ -66,4 +72,36 @@ pub fn addresses_are_checked(sender: &str, receiver: &str) {
     assert!(complaint.contains("it is not an address of this machine"), "{complaint}");
     let complaint = said(&run(sender, "no-such-host.invalid:20000", &["hello"]).code(1));
     assert!(complaint.contains("look up no-such-host.invalid:20000"), "{complaint}");
+}
+
+/// Runs a test in a network of its own, whose only interface is the loopback one, with a second address that is not 127.x.x.x.
+/// It needs root.
+pub fn in_a_network_with_two_addresses(test: impl FnOnce(Ipv4Addr) + Send) {
+    let address = Ipv4Addr::new(192, 0, 2, 77);
+    let run = move || {
+        // Of this thread alone, and of the processes that it starts.
+        unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace");
+        let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+        let up = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+        interface(&socket, libc::SIOCSIFFLAGS, "lo", libc::__c_anonymous_ifr_ifru { ifru_flags: up });
+        let family = libc::AF_INET as libc::sa_family_t;
+        let mut ifru_addr = libc::sockaddr { sa_family: family, sa_data: [0; 14] };
+        for (to, from) in ifru_addr.sa_data[2..6].iter_mut().zip(address.octets()) {
+            *to = from.cast_signed();
+        }
+        interface(&socket, libc::SIOCSIFADDR, "lo:1", libc::__c_anonymous_ifr_ifru { ifru_addr });
+        test(address);
+    };
+    thread::scope(|scope| scope.spawn(run).join()).unwrap_or_else(|panic| resume_unwind(panic));
+}
+
+/// Changes a network interface (netdevice(7)).
+fn interface(socket: &UdpSocket, what: libc::Ioctl, name: &str, value: libc::__c_anonymous_ifr_ifru) {
+    let mut request = libc::ifreq { ifr_name: [0; libc::IFNAMSIZ], ifr_ifru: value };
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from.cast_signed();
+    }
+    // SAFETY: the descriptor is open, and `request` is what these two requests take.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), what, &raw const request) };
+    assert_eq!(result, 0, "{name}: {}", io::Error::last_os_error());
 }

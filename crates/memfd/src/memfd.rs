@@ -5,7 +5,7 @@
 //! place can map it and read where it lies: nothing can change or vanish under its eyes.
 //!
 //! ```text
-//! sender    memfd_create, write, F_ADD_SEALS ──▶ pages of memory ◀── F_GET_SEALS, fstat, mmap    receiver
+//! sender    memfd_create, write, F_ADD_SEALS ──▶ pages of memory ◀── F_GET_SEALS, lseek, mmap    receiver
 //! ```
 //!
 //! How a descriptor gets to the other process is in `scm_rights.rs`, and how messages do in `channel.rs`.
@@ -18,7 +18,6 @@ use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::ptr::NonNull;
 use std::slice;
 
@@ -26,6 +25,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use nix::unistd::{Whence, lseek};
 
 /// Nobody can write, shrink or grow it, nor add to the seals.
 pub const SEALS: SealFlag =
@@ -44,14 +44,14 @@ pub fn sealed(bytes: &[u8]) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
-/// Puts the seals on a memfd that nobody has mapped to write.
+/// Puts the seals on a memfd that nobody has mapped shared and to write.
 ///
 /// # Errors
 /// `EAGAIN` while the kernel itself has a hand on one of its pages: try again.
 pub fn seal(memfd: &File) -> io::Result<()> {
     match fcntl(memfd, FcntlArg::F_ADD_SEALS(SEALS)) {
-        // What moves pages about, or reads them for a pipe, holds them for a moment, and could be about to write. The
-        // kernel waits for that a while, and then says that it is busy.
+        // The kernel itself, moving pages about, or splice(2) may hold a page for a moment, and cannot be told from a
+        // writer. The kernel waits for that a while, and then says that it is busy.
         Err(Errno::EBUSY) => Err(Errno::EAGAIN.into()),
         other => Ok(other.map(drop)?),
     }
@@ -74,14 +74,13 @@ impl Mapping {
         let seals = SealFlag::from_bits_retain(fcntl(&memfd, FcntlArg::F_GET_SEALS)?);
         if !seals.contains(SEALS) {
             return Err(invalid("a memfd without all of its seals"));
-        }
-        // What is read here stays true, for the seals were there before. A hole (st_blocks) gets its memory when
-        // it is read, and where there is none, that is SIGBUS too.
+        } // What is read here stays true, for the seals were there before. A hole gets its memory when it is read, and where
+        // there is none, that is SIGBUS too. Behind the end all is a hole, and of 0 bytes lseek(2) says ENXIO. (st_blocks does not tell: it counts what lies behind the end, too.)
         let file = File::from(memfd);
-        let meta = file.metadata()?;
-        let len =
-            NonZeroUsize::new(len).filter(|len| len.get() as u64 == meta.len() && meta.blocks() * 512 >= meta.len());
-        let len = len.ok_or_else(|| invalid("a memfd of another size than announced"))?;
+        let first_hole = lseek(&file, 0, Whence::SeekHole).map_or(0, i64::cast_unsigned);
+        let Some(len) = NonZeroUsize::new(len).filter(|len| first_hole == len.get() as u64) else {
+            return Err(invalid("a memfd of another size than announced, or with a hole in it"));
+        };
         // Before Linux 6.7 a shared mapping of what is sealed against writing is refused, even one for reading. A
         // private one is of the same pages, for nobody writes.
         // SAFETY: a new mapping at a place of the kernel's choice overlaps nothing.

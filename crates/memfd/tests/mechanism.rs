@@ -12,7 +12,7 @@ use memfd::channel::{MAX_INLINE, MAX_MESSAGE, Reader, WINDOW, Writer};
 use memfd::memfd::{Mapping, SEALS, seal, sealed};
 use memfd::scm_rights;
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, SealFlag, SpliceFFlags, fcntl, splice};
+use nix::fcntl::{FallocateFlags, FcntlArg, FdFlag, SealFlag, SpliceFFlags, fallocate, fcntl, splice};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
 
@@ -119,6 +119,11 @@ fn what_could_change_or_vanish_is_not_mapped() {
     // A hole needs memory when it is read. Where there is none that is SIGBUS.
     let hole = File::from(memfd(4096, SealFlag::empty()));
     hole.set_len(12288).unwrap();
+    fcntl(&hole, FcntlArg::F_ADD_SEALS(SEALS)).unwrap();
+    assert_eq!(Mapping::new(hole.into(), 12288).err().unwrap().kind(), ErrorKind::InvalidData); // Pages behind the end are no memory for those before it.
+    let hole = File::from(memfd(0, SealFlag::empty()));
+    hole.set_len(12288).unwrap();
+    fallocate(&hole, FallocateFlags::FALLOC_FL_KEEP_SIZE, 12288, 12288).unwrap();
     fcntl(&hole, FcntlArg::F_ADD_SEALS(SEALS)).unwrap();
     assert_eq!(Mapping::new(hole.into(), 12288).err().unwrap().kind(), ErrorKind::InvalidData);
     // What is no file in memory has no seals.

@@ -108,7 +108,7 @@ fn private(lesson: &Lesson) -> Result {
 
 fn behind_the_end(lesson: &Lesson) -> Result {
     let path = lesson.trial.file("short", &[0; 4096])?;
-    lesson.says("A mapping cannot make a file longer: what lies behind its end is `SIGBUS`")?;
+    lesson.says("In the rest of its last page a store succeeds and is lost; beyond that page it is `SIGBUS`")?;
     let status = Command::new(env::current_exe()?).args(["touch", &path]).status()?;
     ensure!(status.signal() == Some(Signal::BUS.as_raw()), "{status}");
     ensure!(fs::metadata(&path)?.len() == 4096, "the file has become longer");

@@ -60,7 +60,12 @@ impl Found<'_> {
             slowest.map_or(String::new(), |time| format!(", of which the slowest added for {} s", seconds(time)));
         print(&format!("one process alone: {} s", seconds(alone)))?;
         print(&format!("{} workers: {} s{adding}", self.parts.len(), seconds(self.time)))?;
-        print(&format!("{:.2} times as fast as one process", alone.as_secs_f64() / self.time.as_secs_f64()))
+        let (alone, all) = (alone.as_secs_f64(), self.time.as_secs_f64());
+        if alone >= all {
+            print(&format!("{:.2} times as fast as one process", alone / all))
+        } else {
+            print(&format!("{:.1} times as slow as one process", all / alone))
+        }
     }
 
     fn check(&self) -> Result<()> {

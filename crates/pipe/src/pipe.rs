@@ -34,7 +34,7 @@ pub fn create() -> io::Result<(PipeReader, Writer)> {
     let (reader, writer) = io::pipe()?;
     // Whoever has to wait for a full or an empty pipe sleeps and is woken, which takes longer than the bytes do. More
     // room means fewer of these waits. An ordinary user may have so much in 256 pipes (pipe-user-pages-soft in
-    // pipe(7)) and then gets EPERM; the 64 KiB of every pipe do as well.
+    // pipe(7)) and then gets EPERM; the 64 KiB of every pipe are enough, too.
     let _ = fcntl(&writer, FcntlArg::F_SETPIPE_SZ(CAPACITY));
     Ok((reader, Writer { file: OwnedFd::from(writer).into(), spins: false }))
 }
@@ -155,8 +155,8 @@ fn stop_waiting(fd: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Waits until the pipe is ready, where `EAGAIN` says that it does not wait by itself.
 ///
-/// Whoever made an inherited pipe may have set `O_NONBLOCK`. The flag belongs to the pipe's end and not to our
-/// descriptor of it, so to clear it would clear it for every other process that has the same end.
+/// Whoever made an inherited pipe may have set `O_NONBLOCK`. The flag belongs to the open file description and not
+/// to our descriptor, so to clear it would clear it for every other process that has inherited the same end.
 fn ready(fd: BorrowedFd<'_>, events: PollFlags) -> io::Result<()> {
     poll(&mut [PollFd::new(fd, events)], PollTimeout::NONE)?;
     Ok(())

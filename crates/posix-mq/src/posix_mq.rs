@@ -83,7 +83,7 @@ impl AsFd for Queue {
     }
 }
 
-/// Makes an end fail with `EAGAIN` where it would block; a duplicate of its descriptor does, for it is the same end.
+/// Makes an end fail with `EAGAIN` where it would block; a duplicate of its descriptor does, for both are of one open file description.
 /// The crate posixmq goes back to sleep when a signal interrupts it; a signal together with this ends a wait all the
 /// same.
 ///
@@ -134,7 +134,9 @@ fn check_limits() -> io::Result<()> {
 
 fn explain(error: io::Error) -> io::Error {
     let why = match nix::Error::try_from(error) {
-        Ok(nix::Error::EMFILE) => "EMFILE: this user's queues fill RLIMIT_MSGQUEUE: remove old ones or raise ulimit -q",
+        Ok(nix::Error::EMFILE) => {
+            "EMFILE: this user's queues fill RLIMIT_MSGQUEUE (remove old ones or raise ulimit -q), or see ulimit -n"
+        }
         Ok(nix::Error::ENOSPC) => "ENOSPC: the system has fs.mqueue.queues_max queues: remove old ones or raise it",
         Ok(nix::Error::ENOSYS) => "ENOSYS: this kernel has no POSIX message queues",
         Ok(other) => return other.into(),

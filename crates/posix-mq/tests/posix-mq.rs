@@ -128,10 +128,10 @@ fn low_sysctl() -> Result<Completion> {
             Ok(Completion::Completed)
         }
         Ok((Some(1), error)) if error.starts_with("unshare:") => {
-            Ok(Completion::ignored_with(format!("no private IPC name space here: {}", error.trim())))
+            Ok(Completion::ignored_with(format!("no private IPC namespace here: {}", error.trim())))
         }
         Ok((Some(99 | 2), _)) => {
-            Ok(Completion::ignored_with("the limits of a private IPC name space cannot be set here"))
+            Ok(Completion::ignored_with("the limits of a private IPC namespace cannot be set here"))
         }
         Err(_) => Ok(Completion::ignored_with("unshare is not installed")),
         Ok(other) => Err(format!("{other:?}").into()),

@@ -151,7 +151,7 @@ impl Reader {
         Ok(Reader { socket, sender })
     }
 
-    /// The process that is read from; 0 where it is in another PID name space and cannot be.
+    /// The process that is read from; 0 where it is in another PID namespace and cannot be.
     pub fn sender(&self) -> i32 {
         self.sender.as_raw()
     }

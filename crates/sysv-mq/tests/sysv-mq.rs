@@ -228,9 +228,9 @@ fn low_sysctl(trial: &Trial) -> Result {
     match output.status.code() {
         Some(1) if named => Ok(Completion::Completed),
         Some(1) if told.starts_with("unshare:") => {
-            Ok(Completion::ignored_with(format!("no private IPC name space here: {}", told.trim())))
+            Ok(Completion::ignored_with(format!("no private IPC namespace here: {}", told.trim())))
         }
-        Some(99 | 2) => Ok(Completion::ignored_with("the limits of a private IPC name space cannot be set here")),
+        Some(99 | 2) => Ok(Completion::ignored_with("the limits of a private IPC namespace cannot be set here")),
         other => Err(format!("{other:?}: {told}").into()),
     }
 }
@@ -250,10 +250,10 @@ fn too_long(trial: &Trial) -> Result {
     match output.status.code() {
         Some(1) if told.contains("msgrcv ") && told.contains(": E2BIG") => Ok(Completion::Completed),
         Some(1) if told.starts_with("unshare:") => {
-            Ok(Completion::ignored_with(format!("no private IPC name space here: {}", told.trim())))
+            Ok(Completion::ignored_with(format!("no private IPC namespace here: {}", told.trim())))
         }
         Some(98) if told.contains("not found") => not_installed("perl"),
-        Some(99 | 2) => Ok(Completion::ignored_with("the limits of a private IPC name space cannot be set here")),
+        Some(99 | 2) => Ok(Completion::ignored_with("the limits of a private IPC namespace cannot be set here")),
         other => Err(format!("{other:?}: {told}").into()),
     }
 }

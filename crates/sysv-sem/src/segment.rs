@@ -1,6 +1,6 @@
 //! The memory: a System V segment of one slot, found by the same key as the semaphores.
 //!
-//! Manual pages: shmget(2), shmat(2), shmctl(2), svipc(7).
+//! Manual pages: shmget(2), shmat(2), shmctl(2), sysvipc(7).
 #![expect(unsafe_code, reason = "System V shared memory has no safe wrapper")]
 
 use std::io;

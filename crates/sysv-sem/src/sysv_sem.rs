@@ -16,7 +16,7 @@
 //!
 //! The consumer does the same the other way round: if it dies while it copies out, the record is still there for the next.
 //!
-//! Manual pages: svipc(7), semget(2), semop(2), semctl(2), shmget(2), ipcs(1).
+//! Manual pages: sysvipc(7), semget(2), semop(2), semctl(2), shmget(2), ipcs(1).
 #![expect(unsafe_code, reason = "System V semaphores have no safe wrapper")]
 
 use std::io;

@@ -202,7 +202,8 @@ fn limits() -> Result {
     assert_eq!(set.set(32768), Some(libc::ERANGE));
     assert_eq!(set.set(-1), Some(libc::ERANGE));
     assert_eq!(set.add(FREE, 1, 0), Some(libc::ERANGE), "from 32767");
-    // What is to be undone is a number, too: with SEM_UNDO on everything the process can hand over so often.    assert_eq!(set.set(1), None);
+    // What is to be undone is a number, too: with SEM_UNDO on everything the process can hand over so often.
+    assert_eq!(set.set(1), None);
     let mut handed_over = 0;
     let error = loop {
         if let Some(error) = set.add(FREE, -1, libc::SEM_UNDO) {

@@ -12,7 +12,7 @@
 //!
 //! The ring in it is the crate `ring`.
 //!
-//! Manual pages: shmget(2), shmat(2), shmctl(2), svipc(7), ipcs(1).
+//! Manual pages: shmget(2), shmat(2), shmctl(2), sysvipc(7), ipcs(1).
 #![expect(unsafe_code, reason = "System V shared memory has no safe wrapper")]
 
 use std::io;

@@ -58,7 +58,7 @@ pub fn udp_peer(there: SocketAddr, here: SocketAddr) -> io::Result<Peer> {
 
 fn whose(protocol: Protocol, there: SocketAddr, here: SocketAddr) -> io::Result<Peer> {
     let (there, here) = (canonical(there), canonical(here));
-    if !there.ip().is_loopback() && there.ip() != here.ip() {
+    if !here.ip().is_loopback() && !is_here(there)? {
         return Ok(Peer::Remote);
     }
     match owner(protocol, there, here)? {
@@ -73,16 +73,27 @@ fn whose(protocol: Protocol, there: SocketAddr, here: SocketAddr) -> io::Result<
     }
 }
 
-/// Is it another user's process that listens at this address of the loopback interface?
+/// Is it another user's process that listens at this address of this machine's?
 ///
 /// # Errors
 /// As [`peer`].
 pub fn listener_is_foreign(protocol: Protocol, address: SocketAddr) -> io::Result<bool> {
     let address = canonical(address);
-    let user = if address.ip().is_loopback() { owner(protocol, address, nobody(address))? } else { None };
+    let user = if is_here(address)? { owner(protocol, address, nobody(address))? } else { None };
     Ok(user.is_some_and(|user| user != geteuid().as_raw()))
 }
 
+/// Is it an address of this machine's? Not only those of the loopback interface are: a process may connect from any of them
+/// to any other. Only to its own can a socket be bound (but where somebody has set `ip_nonlocal_bind`).
+fn is_here(address: SocketAddr) -> io::Result<bool> {
+    let mut any_port = address;
+    any_port.set_port(0);
+    match UdpSocket::bind(any_port) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => Ok(false),
+        Err(error) => Err(error),
+    }
+}
 /// Does the kernel know a socket that is certainly there?
 fn tells(protocol: Protocol) -> io::Result<bool> {
     let (tcp, udp) = (TcpListener::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);

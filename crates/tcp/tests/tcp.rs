@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::linux::net::TcpStreamExt;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use harness::pid::{go_on, stop};
@@ -190,6 +190,30 @@ fn another_user_is_turned_away() {
     let good = command(SENDER, &endpoint).arg("good").uid(NOBODY).spawn().unwrap();
     assert_eq!(ended(good).0, Some(0));
     assert_eq!(ended(theirs).1, b"good\n");
+}
+
+/// A process can connect to 127.0.0.1 from any address of its machine.
+#[test]
+#[ignore = "needs root, to be two users and to have a network of its own"]
+fn another_user_is_turned_away_whatever_address_it_comes_from() {
+    port::in_a_network_with_two_addresses(|address| {
+        for host in ["127.0.0.1", "0.0.0.0"] {
+            let (mine, endpoint) = ready(command(RECEIVER, format!("{host}:0")).spawn().unwrap());
+            let (_, number) = endpoint.rsplit_once(':').unwrap();
+            let script = format!(
+                "import socket; s = socket.socket(); s.bind(('{address}', 0)); s.connect(('127.0.0.1', {number})); \
+                 print(s.recv(1), end='')"
+            );
+            let foreign = Command::new("python3").args(["-c", &script]).uid(NOBODY).output().unwrap();
+            assert_eq!(said_by(&foreign), "b''", "{host}");
+            run(SENDER, format!("127.0.0.1:{number}"), &["good"]).success();
+            assert_eq!(ended(mine).1, b"good\n", "{host}");
+        }
+    });
+}
+
+fn said_by(output: &Output) -> String {
+    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
 }
 
 #[test]

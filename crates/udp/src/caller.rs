@@ -49,9 +49,7 @@ impl Caller {
     /// that the port is another user's.
     pub fn hello(&mut self, wait: Duration) -> io::Result<()> {
         let until = Instant::now() + wait;
-        if self.group.is_none() && listener_is_foreign(Protocol::Udp, self.socket.peer_addr()?)? {
-            return Err(io::Error::other("another user's process has this port"));
-        }
+        self.must_not_be_foreign()?;
         let welcomed = self.put(Kind::Hello, self.first, &[]).and_then(|()| self.welcomes(until));
         if is_refused(&welcomed) {
             // The refusal came at once. Somebody may bind the port later, and nothing but to ask again tells of it.
@@ -59,6 +57,13 @@ impl Caller {
             poll(&mut [], PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX))?;
         }
         welcomed
+    }
+    /// A port is free as soon as its process is gone, and then anybody's.
+    fn must_not_be_foreign(&self) -> io::Result<()> {
+        if self.group.is_none() && listener_is_foreign(Protocol::Udp, self.socket.peer_addr()?)? {
+            return Err(io::Error::other("another user's process has this port"));
+        }
+        Ok(())
     }
 
     fn welcomes(&mut self, until: Instant) -> io::Result<()> {
@@ -97,11 +102,11 @@ impl Caller {
     /// Says the end, and waits so long for the report of each receiver. Returns how many messages have arrived, at the
     /// receiver that has the fewest.
     ///
-    /// # Errors
-    /// `EAGAIN` where a report did not come in time; `ECONNREFUSED` where a receiver is gone and has not left one; `EINTR`
-    /// after a signal.
+    /// # Errors    /// `EAGAIN` where a report did not come in time; `ECONNREFUSED` where a receiver is gone and has not left one; `EINTR`
+    /// after a signal; that the port is another user's by now.
     pub fn end(&mut self, wait: Duration) -> io::Result<u64> {
         let until = Instant::now() + wait;
+        self.must_not_be_foreign()?;
         // Asked before the answers are read: who has answered may be gone.
         let mut gone = self.a_member_is_gone()?;
         let said = self.put(Kind::End, self.next, &[]);
@@ -147,7 +152,11 @@ impl Caller {
                     self.receivers.push((from, None));
                 }
             }
-            (Kind::Report, Some((_, arrived))) if number <= sent => *arrived = Some(number),
+            (Kind::Report, Some((_, arrived)))
+                if number <= sent && udp_peer(from, self.socket.local_addr()?)? != Peer::Foreign =>
+            {
+                *arrived = Some(number);
+            }
             _ => {}
         }
         Ok(())

@@ -92,7 +92,7 @@ fn a_member_that_dies_is_missed() {
     assert_eq!(code, Some(3), "{said}");
 }
 
-/// A network name space of one's own has a loopback interface that is down.
+/// A network namespace of one's own has a loopback interface that is down.
 #[test]
 #[ignore = "needs root, for a network of its own"]
 fn where_there_is_no_multicast_it_is_skipped() {
@@ -129,6 +129,55 @@ fn another_user_is_turned_away() {
     let good = command(SENDER, &endpoint).arg("good").uid(NOBODY).spawn().unwrap();
     assert_eq!(ended(good).0, Some(0));
     assert_eq!(ended(theirs).1, b"good\n");
+}
+
+/// A process can send to 127.0.0.1 from any address of its machine.
+#[test]
+#[ignore = "needs root, to be two users and to have a network of its own"]
+fn another_user_is_turned_away_whatever_address_it_comes_from() {
+    port::in_a_network_with_two_addresses(|address| {
+        let (mine, endpoint) = receiver();
+        let (_, number) = endpoint.rsplit_once(':').unwrap();
+        let script = format!(
+            "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(0.3)\n\
+             s.bind(('{address}', 0)); s.connect(('127.0.0.1', {number})); s.send(b'\\2' + bytes(8)); s.recv(9)"
+        );
+        let foreign = Command::new("python3").args(["-c", &script]).uid(NOBODY).output().unwrap();
+        let said_by_it = String::from_utf8_lossy(&foreign.stderr);
+        assert!(said_by_it.contains("timed out"), "it was answered: {said_by_it}");
+        run(SENDER, &endpoint, &["good"]).success();
+        assert_eq!(ended(mine).1, b"good\n");
+    });
+}
+
+/// A port is free when its process is gone. Who has it then reads what comes, and its report counts for nothing.
+#[test]
+#[ignore = "needs root, to be two users"]
+fn another_users_report_is_not_believed() {
+    let (mut mine, endpoint) = receiver();
+    let (_, number) = endpoint.rsplit_once(':').unwrap();
+    let mut sender = command(SENDER, &endpoint).stdin(Stdio::piped()).spawn().unwrap();
+    let mut lines = sender.stdin.take().unwrap();
+    lines.write_all(b"one\n").unwrap();
+    mine.stdout.as_mut().unwrap().read_exact(&mut [0; 4]).unwrap();
+    mine.kill().unwrap();
+    mine.wait().unwrap();
+    // It reports two messages for each that comes, the end's answer among them.
+    let script = format!(
+        "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('127.0.0.1', {number}))\n\
+         print('bound', flush=True)\n\
+         while True: _, who = s.recvfrom(99); s.sendto(b'\\4' + (2).to_bytes(8, 'big'), who)"
+    );
+    let mut thief = Command::new("python3");
+    thief.args(["-c", &script]).uid(NOBODY).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut thief = thief.spawn().unwrap();
+    thief.stdout.as_mut().unwrap().read_exact(&mut [0; 6]).unwrap();
+    lines.write_all(b"two\n").unwrap();
+    drop(lines);
+    let (code, _, said) = ended(sender);
+    thief.kill().unwrap();
+    thief.wait().unwrap();
+    assert!(code == Some(1) && said.contains("another user's process has this port"), "{code:?} {said}");
 }
 
 #[test]

@@ -87,7 +87,7 @@ pub fn connect(path: &Path) -> io::Result<UnixDatagram> {
     // The kernel makes it twice as much, for what it notes beside, and without a word no more than net.core.wmem_max allows.
     setsockopt(&socket, SndBuf, &ROOM)?;
     socket.connect(format!("/proc/self/fd/{}", found.as_raw_fd()))?;
-    // An address of no characters asks the kernel for a free one: five hexadecimal digits in the abstract name space,
+    // An address of no characters asks the kernel for a free one: five hexadecimal digits in the abstract namespace,
     // which is no folder's. Last, because until it is connected anybody could send there.
     bind(socket.as_raw_fd(), &UnixAddr::new_unnamed())?;
     Ok(socket)
@@ -101,7 +101,7 @@ fn is_own_socket(meta: &fs::Metadata) -> bool {
 /// sent before is still in the queue.
 ///
 /// # Errors
-/// `ECONNREFUSED` where nobody has that address any more, or in another network name space.
+/// `ECONNREFUSED` where nobody has that address any more, or in another network namespace.
 pub fn take_only_from(socket: &UnixDatagram, address: &UnixAddr) -> io::Result<()> {
     Ok(connect_to(socket.as_raw_fd(), address)?)
 }

@@ -3,7 +3,7 @@
 //! The parent keeps its own list of pids. The scoreboard has them too, but a child that has gone wrong could write
 //! anything there, and kill(2) must not go to a stranger.
 //!
-//! Manual pages: fork(2), wait(2), kill(2), PR_SET_PDEATHSIG(2const), close_range(2).
+//! Manual pages: fork(2), wait(2), kill(2), prctl(2), close_range(2).
 #![expect(unsafe_code, reason = "fork, close_range and _exit have no safe wrappers")]
 
 use std::os::fd::RawFd;

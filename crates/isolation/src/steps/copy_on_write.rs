@@ -14,7 +14,7 @@ use crate::show::Show;
 pub fn run(show: &mut Show) -> Result<()> {
     show.explain(
         "fork(2) copies page tables and not memory. Both tables lead to the same frame, and both forbid to write. Who \
-         writes all the same runs into a page fault, and the kernel gives that process a copy of the page.",
+         writes to it nevertheless runs into a page fault, and the kernel gives that process a copy of the page.",
     )?;
     let (page, other) = (Page::private(1).doing("mmap")?, Page::private(1).doing("mmap")?);
     let mut child = Child::start(|parent| {

@@ -16,7 +16,7 @@ use crate::show::Show;
 pub fn run(show: &mut Show) -> Result<()> {
     show.explain(
         "A part of the addresses is the kernel's, the same part in every process. In user mode the processor does not let \
-         anybody in; a system call is the only way. Who tries all the same is sent SIGSEGV, so let children try.",
+         anybody in; a system call is the only way. A process that tries nevertheless is sent SIGSEGV, so let children try.",
     )?;
     let Some(user_end) = boundary::user_end() else {
         return show.missing("where the kernel's addresses begin: mmap(2) does not tell");

@@ -1,6 +1,6 @@
 //! Both address spaces, drawn from /proc/PID/maps.
 //!
-//! Manual page: proc_pid_maps(5).
+//! Manual page: proc(5), /proc/PID/maps.
 
 use common::{Context, Result};
 use nix::unistd::{Pid, getpid};
