@@ -65,7 +65,12 @@ pub struct Args {
     pub report: Option<PathBuf>,
 
     /// Measure nothing: show the results in FILE, which --json wrote; of several runs on one machine, as of one
-    #[arg(long, value_name = "FILE,…", value_delimiter = ',', conflicts_with_all = ["techniques", "json", "time", "only", "sizes", "place", "wait", "verify", "twins"])]
+    #[arg(
+        long,
+        value_name = "FILE,…",
+        value_delimiter = ',',
+        conflicts_with_all = ["techniques", "json", "time", "only", "sizes", "place", "wait", "verify", "twins"]
+    )]
     pub from: Vec<PathBuf>,
 
     /// Compare with the results in FILE, which --json wrote

@@ -55,6 +55,7 @@ pub fn two_cores() -> Option<(usize, usize)> {
 fn package(core: usize) -> String {
     read(&format!("/sys/devices/system/cpu/cpu{core}/topology/physical_package_id"))
 }
+
 /// The processors that are threads of the same core, as in `0,4` or `0-1`.
 fn siblings(core: usize) -> Vec<usize> {
     let list = read(&format!("/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list"));

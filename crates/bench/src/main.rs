@@ -87,6 +87,7 @@ fn prepare(args: &Args) -> Result<Option<Results>, Stop> {
     }
     args.compare.as_deref().map(read).transpose()
 }
+
 fn read(path: &Path) -> Result<Results, Stop> {
     files::read_json(path).map_err(|error| Stop::System(format!("read {}: {error}", path.display())))
 }
@@ -102,7 +103,8 @@ fn read_all(first: &Path, others: &[PathBuf]) -> Result<Results, Stop> {
 
 fn bench(args: &Args) -> Result<Results, Stop> {
     let system = |what: &'static str| move |error: io::Error| Stop::System(format!("{what}: {error}"));
-    let mut rows = plan::rows(args).map_err(Stop::Usage)?; // For the endpoints of the techniques; the files that are written in the end are the user's as ever.
+    let mut rows = plan::rows(args).map_err(Stop::Usage)?;
+    // For the endpoints of the techniques; the files that are written in the end are the user's as ever.
     let mask = umask(Mode::from_bits_truncate(0o077));
     processes::take_signals().map_err(|error| Stop::System(error.to_string()))?;
     // In /tmp, because the path of a socket is short.
@@ -135,6 +137,7 @@ fn print(text: &str) -> io::Result<()> {
         other => other,
     }
 }
+
 /// Prints and writes what was found.
 fn tell(args: &Args, old: Option<&Results>, results: &Results) -> ExitCode {
     let is_first = |row: &Row| row.source.name == results.rows[0].source.name;

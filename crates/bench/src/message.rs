@@ -151,6 +151,7 @@ impl Form {
         };
         if intact { Ok(seen) } else { Err(Fault::Content(self.tail)) }
     }
+
     /// A message that has no room for a checksum: as much as fits of the number and of a word that is made from it.
     fn short(&self, head: u64) -> [u8; HEADER] {
         let mut bytes = [0; HEADER];

@@ -135,6 +135,7 @@ impl Budget {
         let (trip, way) = (Duration::from_secs_f64(2.0 * one), Duration::from_secs_f64(one));
         Budget { rounds, trip: Share::new(trip, rounds), way: Share::new(way, rounds), machine }
     }
+
     /// The time of a row.
     pub fn share(&self, row: &Row) -> Share {
         match row.measure {

@@ -293,6 +293,7 @@ impl Row {
         let numbers = self.rounds.iter().map(|round| round.number);
         numbers.zip(self.figures()).filter_map(|(number, above)| Some(above / below.get(&number)?)).collect()
     }
+
     /// Nanoseconds within which `part` (as in 0.99) of the round trips of all rounds were back; `None` where fewer than
     /// five took longer, for then it would be a matter of chance.
     pub fn quantile(&self, part: f64) -> Option<u64> {
@@ -333,6 +334,7 @@ impl Results {
         let twin = Source { kind: Kind::Twin, ..row.source.clone() };
         self.rows.iter().find(|other| other.source == twin && other.is_alike(row))
     }
+
     /// How many times its twin's time a row takes: the ratios of neighbouring rounds.
     pub fn against_twin(&self, row: &Row) -> Option<Spread> {
         Spread::of(&row.ratios(self.twin(row)?))
@@ -349,7 +351,8 @@ impl Results {
         Spread::of(&found.nanos).map(|spread| spread.min)
     }
 
-    /// What no technique that copies can beat, in nanoseconds: a copy of the message within the cache; for a round    /// trip, one each way, and a cache line that goes there and back, which is timed as the trip is. On one core there is no
+    /// What no technique that copies can beat, in nanoseconds: a copy of the message within the cache; for a round
+    /// trip, one each way, and a cache line that goes there and back, which is timed as the trip is. On one core there is no
     /// other to which a line could go, and what it takes at least to change processes is not known.
     pub fn bound(&self, row: &Row) -> Option<f64> {
         let copy = self.limit(Limit::CopyCache, Some(row.size))?;
@@ -466,6 +469,7 @@ mod tests {
         let trips = Trips { count, min: 0, p50: 0, p90: 0, p99: 0, p999: 0, max: 0, histogram: histogram.to_vec() };
         Round { number: 1, messages: 2 * count, lost: 0, nanos: 1, trips: Some(trips), ends: [Cost::default(); 2] }
     }
+
     #[test]
     fn a_quantile_is_of_all_rounds_together() {
         let rounds = vec![trips(&[(10, 90), (1000, 10)]), trips(&[(10, 80), (20, 20)])];

@@ -251,7 +251,9 @@ impl Link {
             // ETIMEDOUT is the network's own word for a peer that no longer answers.
             TimedOut => self.gone(call, Some(&error)),
             // What a sender has attached to is there for as long as its receiver.
-            NotFound if matches!(self.hold, Hold::Sender(_)) => self.gone(call, Some(&error)), // System V objects do not live on for those who use them, as a removed file does. Who has removed it, nothing tells.
+            NotFound if matches!(self.hold, Hold::Sender(_)) => self.gone(call, Some(&error)),
+            // System V objects do not live on for those who use them, as a removed file does. Who has removed it, nothing
+            // tells.
             _ if error.raw_os_error() == Some(libc::EIDRM) && matches!(self.hold, Hold::Sender(_)) => {
                 let why = "the receiver has ended, or somebody has removed it, as ipcrm(1) does";
                 Error::PeerGone(format!("{}: {}: {why}", self.place(call), reason(&error)))

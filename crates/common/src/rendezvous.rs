@@ -12,8 +12,9 @@
 //!
 //! `F_GETLK` tells the holder's pid, and a pidfd of it (pidfd_open(2)) becomes readable when it ends. Whoever makes the file
 //! writes first that it is a lock file of ours, and of which technique: other programs have files that are called so, too,
-//! and what they guard is not ours to remove. Each of the two appends a line with its pid. That wakes those who wait for it by inotify(7), and the sender's says for good that a
-//! sender has come: the next one, which asks with the lock in its hand, must let go of it again.
+//! and what they guard is not ours to remove. Each of the two appends a line with its pid. That wakes those who wait for it
+//! by inotify(7), and the sender's says for good that a sender has come: the next one, which asks with the lock in its hand,
+//! must let go of it again.
 //!
 //! These are process-associated locks. They suit here for the very property that makes them notorious: a
 //! forked child does not share them. The other one, that closing any descriptor of the file drops all of
@@ -182,19 +183,23 @@ fn own(path: &Path, technique: &str) -> io::Result<(LockFile, bool)> {
         if named.is_ok_and(|named| named == locked) {
             if !found {
                 // Before anything else is made: a file without it guards nothing.
-                (&*file.0).write_all(mark.as_bytes())?;
-                return Ok((file, stale));
+                let written = (&*file.0).write_all(mark.as_bytes());
+                return written.map(|()| (file, stale)).inspect_err(|_| drop(fs::remove_file(path)));
             }
             match written(&file.0)? {
                 text if text.starts_with(&mark) => stale = true,
-                // Its owner died as soon as it had made it; or it is another program's, which may hold a lock of the other kind.
-                text if text.is_empty() && file.0.metadata()?.mode() & 0o7777 == 0o600 && file.0.try_lock().is_ok() => {
-                }
+                // Its owner died as soon as it had made it.
+                text if text.is_empty() && is_forsaken(&file.0)? => {}
                 _ => return Err(io::Error::new(io::ErrorKind::AlreadyExists, Foreign(path.to_owned()))),
             }
             fs::remove_file(path)?;
         }
     }
+}
+
+/// Is this empty file as ours are, and does nobody hold it in another way either (flock(2)), as another program might?
+fn is_forsaken(file: &File) -> io::Result<bool> {
+    Ok(file.metadata()?.mode() & 0o7777 == 0o600 && file.try_lock().is_ok())
 }
 
 /// The lock file of an endpoint; its drop releases the locks. It must not be opened twice in one process.

@@ -206,7 +206,8 @@ fn stop(shared: &Weak<Shared>, cause: Cause) {
 fn install_handler() -> io::Result<()> {
     extern "C" fn nothing(_: i32) {}
     // No SA_RESTART: the point is that the system call ends.
-    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty()); // SAFETY: a handler that does nothing is async-signal-safe.
+    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
+    // SAFETY: a handler that does nothing is async-signal-safe.
     unsafe { sigaction(Signal::SIGURG, &action) }?;
     // Whoever started this program may have blocked it, and a blocked signal ends no call.
     SigSet::from(Signal::SIGURG).thread_unblock()?;

@@ -74,8 +74,10 @@ impl Mapping {
         let seals = SealFlag::from_bits_retain(fcntl(&memfd, FcntlArg::F_GET_SEALS)?);
         if !seals.contains(SEALS) {
             return Err(invalid("a memfd without all of its seals"));
-        } // What is read here stays true, for the seals were there before. A hole gets its memory when it is read, and where
-        // there is none, that is SIGBUS too. Behind the end all is a hole, and of 0 bytes lseek(2) says ENXIO. (st_blocks does not tell: it counts what lies behind the end, too.)
+        }
+        // What is read here stays true, for the seals were there before. A hole gets its memory when it is read, and where
+        // there is none, that is SIGBUS too. Behind the end all is a hole, and of 0 bytes lseek(2) says ENXIO. (st_blocks
+        // does not tell: it counts what lies behind the end, too.)
         let file = File::from(memfd);
         let first_hole = lseek(&file, 0, Whence::SeekHole).map_or(0, i64::cast_unsigned);
         let Some(len) = NonZeroUsize::new(len).filter(|len| first_hole == len.get() as u64) else {

@@ -120,7 +120,8 @@ fn what_could_change_or_vanish_is_not_mapped() {
     let hole = File::from(memfd(4096, SealFlag::empty()));
     hole.set_len(12288).unwrap();
     fcntl(&hole, FcntlArg::F_ADD_SEALS(SEALS)).unwrap();
-    assert_eq!(Mapping::new(hole.into(), 12288).err().unwrap().kind(), ErrorKind::InvalidData); // Pages behind the end are no memory for those before it.
+    assert_eq!(Mapping::new(hole.into(), 12288).err().unwrap().kind(), ErrorKind::InvalidData);
+    // Pages behind the end are no memory for those before it.
     let hole = File::from(memfd(0, SealFlag::empty()));
     hole.set_len(12288).unwrap();
     fallocate(&hole, FallocateFlags::FALLOC_FL_KEEP_SIZE, 12288, 12288).unwrap();

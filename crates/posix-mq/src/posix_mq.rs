@@ -83,7 +83,8 @@ impl AsFd for Queue {
     }
 }
 
-/// Makes an end fail with `EAGAIN` where it would block; a duplicate of its descriptor does, for both are of one open file description.
+/// Makes an end fail with `EAGAIN` where it would block; a duplicate of its descriptor does, for both are of one open
+/// file description.
 /// The crate posixmq goes back to sleep when a signal interrupts it; a signal together with this ends a wait all the
 /// same.
 ///

@@ -87,8 +87,8 @@ impl Mutex {
             // SAFETY: `init` has made a mutex here, and the memory is mapped as long as `self` lives.
             None => unsafe { libc::pthread_mutex_lock(self.0.get()) },
             Some(patience) => {
-                // This call goes by the clock that can be set: if somebody sets it back, the wait is longer by that. (pthread_mutex_clocklock(3)
-                // takes CLOCK_MONOTONIC, too; the crate libc does not have it.)
+                // This call goes by the clock that can be set: if somebody sets it back, the wait is longer by that.
+                // (pthread_mutex_clocklock(3) takes CLOCK_MONOTONIC, too; the crate libc does not have it.)
                 let until = clock_gettime(ClockId::CLOCK_REALTIME)? + TimeSpec::from_duration(patience);
                 // SAFETY: see above.
                 unsafe { libc::pthread_mutex_timedlock(self.0.get(), until.as_ref()) }

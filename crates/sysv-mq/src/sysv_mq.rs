@@ -29,8 +29,8 @@ pub struct Message {
     buffer: Box<Buffer>,
 }
 
-/// What msgsnd(2) and msgrcv(2) take for a message: the type in front, then the text. The length is an argument of its own, and does not count
-/// the type.
+/// What msgsnd(2) and msgrcv(2) take for a message: the type in front, then the text. The length is an argument of its
+/// own, and does not count the type.
 #[repr(C)]
 struct Buffer {
     mtype: c_long,

@@ -94,6 +94,7 @@ fn is_here(address: SocketAddr) -> io::Result<bool> {
         Err(error) => Err(error),
     }
 }
+
 /// Does the kernel know a socket that is certainly there?
 fn tells(protocol: Protocol) -> io::Result<bool> {
     let (tcp, udp) = (TcpListener::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);

@@ -58,6 +58,7 @@ impl Caller {
         }
         welcomed
     }
+
     /// A port is free as soon as its process is gone, and then anybody's.
     fn must_not_be_foreign(&self) -> io::Result<()> {
         if self.group.is_none() && listener_is_foreign(Protocol::Udp, self.socket.peer_addr()?)? {
@@ -102,7 +103,8 @@ impl Caller {
     /// Says the end, and waits so long for the report of each receiver. Returns how many messages have arrived, at the
     /// receiver that has the fewest.
     ///
-    /// # Errors    /// `EAGAIN` where a report did not come in time; `ECONNREFUSED` where a receiver is gone and has not left one; `EINTR`
+    /// # Errors
+    /// `EAGAIN` where a report did not come in time; `ECONNREFUSED` where a receiver is gone and has not left one; `EINTR`
     /// after a signal; that the port is another user's by now.
     pub fn end(&mut self, wait: Duration) -> io::Result<u64> {
         let until = Instant::now() + wait;

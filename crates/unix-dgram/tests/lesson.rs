@@ -28,7 +28,8 @@ fn full(lesson: &Lesson) -> Result {
     let most: usize = fs::read_to_string("/proc/sys/net/unix/max_dgram_qlen")?.trim().parse()?;
     let expected: String = (1..=most + 1).map(|number| format!("{number}\n")).collect();
     ensure!(printed.code == Some(124) && printed.stdout == expected, "{printed:?}");
-    lesson.says("It prints 1 to 11 and hangs in the next `send` until you let the receiver go on with `fg`: `net.unix.max_dgram_qlen` and one more.")
+    lesson.says("It prints 1 to 11 and hangs in the next `send`")?;
+    lesson.says("`net.unix.max_dgram_qlen` and one more.")
 }
 
 fn mixed_in(lesson: &Lesson) -> Result {

@@ -60,43 +60,44 @@ fn page(results: &Results) -> Markup {
     let machine = &results.machine;
     let groups = table::groups(results);
     html! {
-            (DOCTYPE)
-            html lang="en" {
-                head {
-                    meta charset="utf-8";
-                    (PreEscaped(MARK))
-                    meta name="viewport" content="width=device-width, initial-scale=1";
-                    meta name="color-scheme" content="light dark";
-                    title { "How fast do two processes talk?" }
-                    style { (PreEscaped(STYLE)) }
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                (PreEscaped(MARK))
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { "How fast do two processes talk?" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                h1 { "How fast do two processes talk?" }
+                p {
+                    (machine.cpu) ", " (machine.cores.len()) " cores"
+                    @if let Some((one, other)) = machine.pair { " (" (one) " and " (other) " were used)" }
+                    ", "
+                    @match &machine.hypervisor {
+                        Some(name) => { "a virtual machine (" (name) ")" }
+                        None => { "no hypervisor that tells" }
+                    }
+                    ", " (machine.memory_mib) " MiB of memory; " (machine.kernel) ". Measured in "
+                    (format!("{:.0}", results.seconds)) " s with " code { (results.command.join(" ")) } "."
                 }
-                body {
-                    h1 { "How fast do two processes talk?" }
-                    p {
-                        (machine.cpu) ", " (machine.cores.len()) " cores"
-                        @if let Some((one, other)) = machine.pair { " (" (one) " and " (other) " were used)" }
-                        ", "
-                        @match &machine.hypervisor {
-                            Some(name) => { "a virtual machine (" (name) ")" }
-                            None => { "no hypervisor that tells" }
-                        }
-                        ", " (machine.memory_mib) " MiB of memory; " (machine.kernel) ". Measured in "
-                        (format!("{:.0}", results.seconds)) " s with " code { (results.command.join(" ")) } "."
-                    }
-                    @if results.load > 0.5 {
-                        p.warning { "The machine was busy (load " (digits(results.load)) " before): the figures are worse, and less
-                            certain, than they could be." }
-                    }
-                    @if machine.debug_build {
-                        p.warning { "Built without optimisation: these figures mean nothing." }
-                    }
-                    h2 { "How to read it" }                p { (words::how_to_read(results).join(" ")) }
-    @for group in &groups { (section(results, group)) }
-                    h2 { "The machine" }
-                    (hardware(results))
+                @if results.load > 0.5 {
+                    p.warning { "The machine was busy (load " (digits(results.load)) " before): the figures are worse, and less
+                        certain, than they could be." }
                 }
+                @if machine.debug_build {
+                    p.warning { "Built without optimisation: these figures mean nothing." }
+                }
+                h2 { "How to read it" }
+                p { (words::how_to_read(results).join(" ")) }
+                @for group in &groups { (section(results, group)) }
+                h2 { "The machine" }
+                (hardware(results))
             }
         }
+    }
 }
 
 fn section(results: &Results, rows: &[&Row]) -> Markup {
@@ -162,7 +163,8 @@ fn section(results: &Results, rows: &[&Row]) -> Markup {
     };
     html! {
         h2 { (measure) ", " (first.place.to_string()) ", " (first.wait.to_string()) }
-        @for sentence in words::sentences(results, rows) { p { (sentence) } }        @if let Some(svg) = plot::svg(&lines, &axes, &caption) {
+        @for sentence in words::sentences(results, rows) { p { (sentence) } }
+        @if let Some(svg) = plot::svg(&lines, &axes, &caption) {
             figure {
                 figcaption { (caption) }
                 div.scroll tabindex="0" role="region" aria-label=(caption) { (PreEscaped(svg)) }
@@ -200,6 +202,7 @@ fn missing(row: &Row) -> Option<&'static str> {
         Status::Measured | Status::Skipped(_) => None,
     }
 }
+
 /// Bytes per nanosecond, which are GB per second.
 fn speed(row: &Row) -> Option<f64> {
     Some(row.size as f64 / Spread::of(&row.figures())?.median)
@@ -218,14 +221,17 @@ fn figures(results: &Results, rows: &[&Row], sizes: &[usize]) -> Markup {
             names.push((&row.source.name, row.source.kind));
         }
     }
-    html! {        div.scroll tabindex="0" role="region" aria-label="every figure" { table {
+    html! {
+        div.scroll tabindex="0" role="region" aria-label="every figure" { table {
             thead { tr {
                 th { "" }
                 @for size in sizes { th { (bytes(*size)) } th { "±" } th { "n" } th { "×twin" } th { "±" } th { "×limit" } }
             } }
             tbody { @for (name, kind) in names { tr {
                 th { (name) }
-                @for size in sizes {                    @let row = rows.iter().find(|row| row.size == *size && row.source.name == name && row.source.kind == kind);
+                @for size in sizes {
+                    @let is_it = |row: &&&Row| row.size == *size && row.source.name == name && row.source.kind == kind;
+                    @let row = rows.iter().find(is_it);
                     @match row.and_then(|row| Some((row, Spread::of(&row.figures())?))) {
                         Some((row, spread)) => {
                             @let twin = results.against_twin(row);
@@ -252,7 +258,8 @@ fn value(row: &Row, nanos: f64) -> String {
 }
 
 fn hardware(results: &Results) -> Markup {
-    html! {        div.scroll tabindex="0" role="region" aria-label="the machine" { table { tbody { @for row in &results.hardware { tr {
+    html! {
+        div.scroll tabindex="0" role="region" aria-label="the machine" { table { tbody { @for row in &results.hardware { tr {
             th { (table::limit_words(row.what)) }
             td { (row.size.map(bytes).unwrap_or_default()) }
             @match Spread::of(&row.nanos) {

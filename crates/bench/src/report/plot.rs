@@ -85,13 +85,15 @@ fn luminance(RGBColor(r, g, b): RGBColor) -> f64 {
     };
     0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b)
 }
+
 /// Draws it, under a name for those who do not see it; `None` where there is nothing to draw.
 pub fn svg(lines: &[Line], axes: &Axes<'_>, name: &str) -> Option<String> {
     let xs = range(axes.ticks.iter().map(|(at, _)| *at))?;
     let ys = range(lines.iter().flat_map(|line| line.points.iter().map(|(_, y)| *y)))?;
     let mut text = String::new();
     draw(&mut text, lines, axes, xs, ys).ok()?;
-    let wide = format!(r#"<svg width="{}" height="{}" "#, SIZE.0, SIZE.1); // It is made of words and numbers of ours, so nothing in it needs to be escaped.
+    let wide = format!(r#"<svg width="{}" height="{}" "#, SIZE.0, SIZE.1);
+    // It is made of words and numbers of ours, so nothing in it needs to be escaped.
     let named = format!(r#"<svg role="img" aria-label="{name}, as in the table below" "#);
     Some(text.replacen(&wide, &named, 1).replace("#000000", "currentColor"))
 }

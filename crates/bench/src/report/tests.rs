@@ -75,7 +75,9 @@ fn the_page_needs_nothing_else_and_takes_text_for_text() {
     for outside in ["src=", "href=", "@import", "url("] {
         assert!(!page.contains(outside), "{outside}");
     }
-    assert!(page.contains("<svg role=\"img\" aria-label=\"Bytes per second over the size of a message, as in the table below\" viewBox="), "it fits any width");
+    let svg =
+        "<svg role=\"img\" aria-label=\"Bytes per second over the size of a message, as in the table below\" viewBox=";
+    assert!(page.contains(svg), "it fits any width, and has a name");
     assert!(!page.contains("#000000"), "nothing stays black on a dark page");
 }
 

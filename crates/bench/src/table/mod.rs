@@ -109,6 +109,7 @@ fn ratio(spread: Option<Spread>) -> Cell {
         () => cell,
     }
 }
+
 fn hardware(results: &Results) -> String {
     let mut table = table();
     for row in &results.hardware {
