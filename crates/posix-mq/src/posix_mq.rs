@@ -33,8 +33,10 @@ impl Queue {
     /// Makes the queue, which only this user may open, and opens it for taking.
     ///
     /// # Errors
-    /// `EEXIST` where the name exists; an explanation where a limit of the system is too low.
+    /// `EEXIST` where the name exists; `EINVAL` where it is not one `/` and then no other; an explanation where a limit of
+    /// the system is too low.
     pub fn create(name: &str) -> io::Result<Queue> {
+        check_name(name)?;
         check_limits()?;
         // create_new, because without O_EXCL an existing queue would be opened as it is: with its own
         // sizes, whatever is asked for here, and with a dead program's messages still in it.
@@ -51,8 +53,9 @@ impl Queue {
     /// Opens an existing queue of this user's for putting.
     ///
     /// # Errors
-    /// `ENOENT`; `EPERM` or `EACCES` where the queue is another user's.
+    /// `ENOENT`; `EINVAL` as for [`create`](Queue::create); `EPERM` or `EACCES` where the queue is another user's.
     pub fn open(name: &str) -> io::Result<Queue> {
+        check_name(name)?;
         let queue = Queue(OpenOptions::writeonly().open(name)?);
         check_owner(&queue)?;
         Ok(queue)
@@ -131,6 +134,15 @@ fn check_limits() -> io::Result<()> {
         )));
     }
     Ok(())
+}
+
+/// The kernel takes names without the slash, and so does the crate posixmq; the C library's mq_open(3), by which programs in
+/// other languages find the queue, takes none but these.
+fn check_name(name: &str) -> io::Result<()> {
+    match name.strip_prefix('/') {
+        Some(rest) if !rest.is_empty() && !rest.contains('/') => Ok(()),
+        _ => Err(nix::Error::EINVAL.into()),
+    }
 }
 
 fn explain(error: io::Error) -> io::Error {

@@ -69,6 +69,15 @@ fn an_end_that_must_not_block_says_so() -> io::Result<()> {
 }
 
 #[test]
+fn a_name_is_a_slash_and_no_other() {
+    for name in ["", "/", "noslash", "/two/slashes", "//two"] {
+        for made in [Queue::create(name), Queue::open(name)] {
+            assert_eq!(made.err().map(|error| error.kind()), Some(io::ErrorKind::InvalidInput), "{name:?}");
+        }
+    }
+}
+
+#[test]
 fn a_name_that_is_taken_is_refused_and_a_message_too_long_too() -> io::Result<()> {
     let own = Own::new("taken")?;
     assert_eq!(Queue::create(&own.0).map(drop).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
