@@ -25,7 +25,7 @@ pub fn text(now: &Results, then: &Results) -> String {
         match now.rows.iter().find(|row| row.is_same(old)) {
             Some(row) if row.is_measured() => changes.push(Change::new(row, old)),
             Some(row) => _ = writeln!(missing, "{} measured then, and not now", words(row)),
-            None => _ = writeln!(missing, "{} measured then, and not wanted now", words(old)),
+            None => _ = writeln!(missing, "{} measured then, and not in this run", words(old)),
         }
     }
     changes.sort_by(|one, other| other.weight().total_cmp(&one.weight()));

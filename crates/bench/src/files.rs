@@ -6,9 +6,10 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::results::{Results, Row, Spread, Status, VERSION};
 use nix::unistd::{AccessFlags, access};
 use serde::Deserialize;
+
+use crate::results::{Results, Row, Spread, Status, VERSION};
 
 /// Writes everything.
 ///
@@ -23,9 +24,12 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file()) {
         return fs::write(path, bytes);
     }
-    // As open(2) makes it: the umask takes away what it takes away.
+    // As open(2) makes it: the umask takes away what it takes away. What was there before keeps its mode.
     let mode = fs::Permissions::from_mode(0o666);
     let mut new = tempfile::Builder::new().permissions(mode).tempfile_in(folder(path))?;
+    if let Ok(old) = fs::metadata(path) {
+        new.as_file().set_permissions(old.permissions())?;
+    }
     new.write_all(bytes)?;
     new.persist(path)?;
     Ok(())

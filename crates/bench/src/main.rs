@@ -11,7 +11,7 @@
 #![expect(clippy::print_stderr, reason = "what went wrong goes to standard error")]
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -55,8 +55,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     if args.list {
         let names: String = catalog::TECHNIQUES.iter().map(|technique| format!("{}\n", technique.name)).collect();
-        return print(&names)
-            .map_or_else(|error| fail(1, &format!("write standard output: {error}")), |()| ExitCode::SUCCESS);
+        return print(&names).map_or_else(|error| fail(1, &error.to_string()), |()| ExitCode::SUCCESS);
     }
     let measured = || match args.from.split_first() {
         Some((first, others)) => read_all(first, others),
@@ -130,10 +129,9 @@ fn bench(args: &Args) -> Result<Results, Stop> {
 }
 
 /// Prints the results. Nobody reads them any more, as in `| head`? Then nothing is lost.
-fn print(text: &str) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+fn print(text: &str) -> common::Result<()> {
+    match common::print(text) {
+        Err(common::Error::OutputClosed) => Ok(()),
         other => other,
     }
 }
@@ -152,13 +150,16 @@ fn tell(args: &Args, old: Option<&Results>, results: &Results) -> ExitCode {
     if let Some(old) = old {
         text += &compare::text(results, old);
     }
+    if let Err(error) = print(&text) {
+        eprintln!("ipc-bench: {error}");
+        code = 1;
+    }
     let mut write = |path: &Path, written: io::Result<()>| {
         if let Err(error) = written {
             eprintln!("ipc-bench: write {}: {error}", path.display());
             code = 1;
         }
     };
-    write(Path::new("standard output"), print(&text));
     if let Some(path) = &args.json {
         write(path, files::write_json(results, path));
     }

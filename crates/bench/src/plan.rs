@@ -110,6 +110,7 @@ const SETUP: Duration = Duration::from_millis(4);
 const LEAST: Duration = Duration::from_millis(1);
 /// For one figure of the machine, in a round; more does not make it better.
 const MACHINE: Duration = Duration::from_millis(20);
+
 impl Budget {
     /// Divides `seconds` among so many rows of round trips and of one way, and the figures of the machine.
     pub fn new(seconds: f64, trips: usize, ways: usize, figures: usize) -> Budget {

@@ -349,7 +349,7 @@ fn endpoint_help(technique: &Technique) -> String {
 /// Seconds above 0, at most a thousand million.
 fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse::<f64>() {
-        // Less than half a nanosecond would be none.
+        // Less than a nanosecond could be rounded to none.
         Ok(seconds) if (1e-9..=1e9).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
         _ => Err("not a number of seconds above 0".to_owned()),
     }

@@ -26,9 +26,7 @@ pub fn end_cleanly_on_signals(program: String, quiet: bool) -> Result<()> {
     // A write beyond `ulimit -f` is to fail with EFBIG like any other failed write, and not to kill.
     // SAFETY: to ignore a signal installs no handler that could do harm.
     unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) }.doing("sigaction")?;
-    // Where whoever started this program ignores it, so would this program, and wait(2) would know nothing of its children.
-    // SAFETY: the default does nothing, and installs no handler either.
-    unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }.doing("sigaction")?;
+    expect_children()?;
     let wait = move |_| {
         let Ok(signal) = signals.wait() else { return };
         cleanup::undo_all_for_good();
@@ -38,6 +36,16 @@ pub fn end_cleanly_on_signals(program: String, quiet: bool) -> Result<()> {
         process::exit(128 + signal as i32);
     };
     helper::spawn("signals", Table::Own, &[], wait).map(drop).doing("starting a thread")
+}
+
+/// A parent that ignored SIGCHLD has left us that, and then children vanish without leaving an exit status.
+///
+/// # Errors
+/// [`Error::System`](crate::Error::System), as of sigaction(2).
+pub fn expect_children() -> Result<()> {
+    // SAFETY: no handler is installed.
+    unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }.doing("sigaction")?;
+    Ok(())
 }
 
 /// SIGINT, SIGTERM and SIGHUP, but for those that the program was started with ignored: nohup(1) and a script's `&`

@@ -51,7 +51,7 @@ pub use family::Child;
 pub use folder::Folder;
 pub use frame::{FrameReader, FrameWriter, MAX_FRAME};
 pub use input::Input;
-pub use interrupt::{end_cleanly_on_signals, ending_signals};
+pub use interrupt::{end_cleanly_on_signals, ending_signals, expect_children};
 pub use io_buffer::IoBuffer;
 pub use lead::Lead;
 pub use link::Link;

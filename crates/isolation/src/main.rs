@@ -44,6 +44,7 @@ fn run() -> Result<()> {
     if common::command_line(command)?.is_none() {
         return Ok(());
     }
+    common::expect_children()?;
     let mut show = Show::new();
     for (number, (title, step)) in (1..).zip(STEPS) {
         show.title(&format!("{number}. {title}"))?;

@@ -54,6 +54,7 @@ fn main() -> io::Result<()> {
         Trial::ignorable_test("a_fork_that_is_refused", no_fork),
         Trial::test("the_command_line", command_line),
         Trial::test("no_child_is_left", no_child_left),
+        Trial::test("a_parent_that_ignores_its_children_is_no_hindrance", ignored_children),
         Trial::test("no_child_outlives_a_parent_that_is_killed", killed),
     ];
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
@@ -288,6 +289,12 @@ fn forbidden_to_all() -> Result {
     let fourth = step(&text, 4)?;
     ensure!(privileges(fourth).len() == 2 && !fourth.contains("as expected"), "{fourth}");
     Ok(())
+}
+
+fn ignored_children() -> Result {
+    let mut command = Command::new("env");
+    command.arg("--ignore-signal=CHLD").arg(program()).stdin(Stdio::null());
+    good(command).map(drop)
 }
 
 /// A command that unshare(1) runs; `None` where that is forbidden.

@@ -1,11 +1,11 @@
 //! fork(2), and what a child needs before it works.
-#![expect(unsafe_code, reason = "fork(2), _exit(2) and signal(2) have no safe wrappers")]
+#![expect(unsafe_code, reason = "fork(2) and _exit(2) have no safe wrappers")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use common::{Context, Error, Result};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::sys::signal::Signal;
 use nix::unistd::{ForkResult, Pid, fork, getpid, getppid};
 
 /// Forks; the child does its `work` and ends. It gets the signal `at_parents_death` when this process ends, however
@@ -45,14 +45,4 @@ pub fn start(name: &str, at_parents_death: Signal, work: impl FnOnce() -> Result
             .doing(format!("fork {name}"))
             .map_err(|error| error.with_hint("see ulimit -u: how many processes a user may have")),
     }
-}
-
-/// A parent that ignored SIGCHLD has left us that, and then children vanish without leaving an exit status.
-///
-/// # Errors
-/// [`Error::System`], as of sigaction(2).
-pub fn expect_children() -> Result<()> {
-    // SAFETY: no handler is installed.
-    unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }.doing("sigaction")?;
-    Ok(())
 }

@@ -64,7 +64,7 @@ fn run() -> Result<()> {
     let shares = range.split(workers).map_err(Error::Usage)?;
     // Modes are given explicitly; a mask of the user's must not take away what both ends need.
     umask(Mode::from_bits_truncate(0o077));
-    fork::expect_children()?;
+    common::expect_children()?;
     // While workers are forked, a signal waits: there is nobody yet who would end them.
     common::ending_signals()?.thread_block().doing("pthread_sigmask")?;
     if via == "all" {

@@ -14,7 +14,7 @@ pub fn text(results: &Results, group: &[&Row]) -> String {
         Measure::RoundTrip => "the median, in µs",
         Measure::Throughput => "messages or bytes per second",
     };
-    let bounded = group.iter().any(|row| results.bound(row).is_some());
+    let bounded = bounded(results, group);
     let limit = if bounded { ", and as the limit," } else { "" };
     let mut text = format!("{}: {unit}; how many times as long as the bare twin{limit} it takes\n", title(group[0]));
     let all = figures(results, group, bounded);
@@ -23,6 +23,11 @@ pub fn text(results: &Results, group: &[&Row]) -> String {
     // The limit has a line of its own.
     text += &print(&if fits { all } else { figures(results, group, false) });
     text
+}
+
+/// Is there a limit for anything in it?
+fn bounded(results: &Results, group: &[&Row]) -> bool {
+    group.iter().any(|row| results.bound(row).is_some())
 }
 
 fn figures(results: &Results, group: &[&Row], limits: bool) -> comfy_table::Table {
@@ -51,7 +56,7 @@ fn figures(results: &Results, group: &[&Row], limits: bool) -> comfy_table::Tabl
         line.extend(cost_of(sizes.first().and_then(|&size| find(size))));
         table.add_row(line);
     }
-    if !sizes.iter().any(|&size| group.iter().any(|row| row.size == size && results.bound(row).is_some())) {
+    if !bounded(results, group) {
         return table;
     }
     let mut line = vec![dim(Cell::new("limit"))];
