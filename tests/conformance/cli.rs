@@ -133,6 +133,7 @@ fn missing_file(trial: &Trial) -> Result {
     complains(command.assert(), 1, &name)
 }
 
-crate::promises! {    always: describe_help_and_version, bad_usage, bad_endpoint, output_exists, missing_file;
+crate::promises! {
+    always: describe_help_and_version, bad_usage, bad_endpoint, output_exists, missing_file;
     root: output_planted;
 }

@@ -231,7 +231,8 @@ crate::promises! {
     always: no_receiver, no_sender, sender_killed, receiver_killed, sender_stopped;
     always: both_killed_and_run_again, kill_campaign_short;
     reliable: stopped_and_continued;
-    blocks: receiver_stopped;    strangers: second_receiver, no_receiver_in_a_busy_place;
+    blocks: receiver_stopped;
+    strangers: second_receiver, no_receiver_in_a_busy_place;
     always: no_receiver_and_signals_blocked;
     family: children_ignored;
 }

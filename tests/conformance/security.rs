@@ -13,7 +13,7 @@ use nix::mqueue::{MQ_OFlag, mq_close, mq_open};
 use nix::sys::stat::Mode;
 use nix::unistd::{Uid, geteuid, mkfifo, setfsuid};
 
-use crate::{always, ends};
+use crate::{DoesNotApply, always, ends};
 
 /// Nobody in particular.
 const NOBODY: u32 = 65534;
@@ -111,11 +111,13 @@ fn dangling_link(trial: &Trial) -> Result {
 /// A file that is called as the lock file would be, and is another program's: refused, and left alone, held or not.
 fn foreign_lock(trial: &Trial) -> Result {
     let is_lock = |path: &Path| path.extension().is_some_and(|end| end == "lock");
+    let mut found = false;
     for (object, _) in objects_of(trial)? {
         let Object::File(path) = &object else { continue };
         if !is_lock(path) {
             continue;
         }
+        found = true;
         let mut own = File::options().write(true).create_new(true).mode(0o600).open(path)?;
         // As other programs hold theirs.
         own.lock()?;
@@ -126,7 +128,7 @@ fn foreign_lock(trial: &Trial) -> Result {
         ensure!(fs::read(path)? == b"precious\n", "{object}, which is another program's, was removed or changed");
         object.remove();
     }
-    Ok(())
+    if found { Ok(()) } else { Err(DoesNotApply("it has no lock file").into()) }
 }
 
 fn refused(trial: &Trial, object: &Object) -> Result {
@@ -192,6 +194,7 @@ fn plant_system_v(kind: &'static str, key: i32) -> Result {
 }
 
 crate::promises! {
-    always: umask_zero;    named: symbolic_link, dangling_link, foreign_lock;
+    always: umask_zero;
+    named: symbolic_link, dangling_link, foreign_lock;
     named_and_root: foreign_object;
 }
